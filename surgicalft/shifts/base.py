@@ -1,0 +1,169 @@
+"""What a shift is: labelled images of a source and of a target, and how the target is split.
+
+A *source* is a data set that a network is pre-trained on; a *scenario* is a target that differs from it
+in one respect (its shift kind). Both are registered under a family name; a scenario's full name may carry
+options behind a slash: `glyphs-c/fog`, `cifar10-c/fog/3`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from surgicalft.seeds import generator
+
+KINDS = ("input", "feature", "output", "natural")
+TEST_RULES = ("rest", "authors")
+AUTHORS_TEST_PER_CLASS = 90
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images (n, c, h, w) uint8, labels (n,) int64 and, where the data have them, groups (n,) int64."""
+
+    images: Tensor
+    labels: Tensor
+    groups: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise ValueError(
+                "images must be uint8 of shape (n, c, h, w), "
+                f"not {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        for name in ("labels", "groups"):
+            value = getattr(self, name)
+            if value is not None and (value.shape != (n,) or value.dtype != torch.int64):
+                raise ValueError(
+                    f"{name} must be int64 of shape ({n},), not {value.dtype} {tuple(value.shape)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index: Tensor) -> "Labelled":
+        groups = None if self.groups is None else self.groups[index]
+        return Labelled(self.images[index], self.labels[index], groups)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a network is pre-trained on; `provenance` says where the images came from."""
+
+    train: Labelled
+    valid: Labelled
+    test: Labelled
+    classes: int
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """All target images there are, before the split, and where they came from."""
+
+    pool: Labelled
+    classes: int
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Target images to tune on, to choose by, and to report on; disjoint."""
+
+    tune: Labelled
+    valid: Labelled
+    test: Labelled
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One shift: its name, its kind, the source it departs from, and how to load the target."""
+
+    name: str
+    kind: str
+    source: str
+    load: Callable[[Path | None], Target]
+
+
+def split_target(
+    pool: Labelled, tune: int, valid: int, seed: int, test: str = "rest", classes: int = 10
+) -> Splits:
+    """Split at random within each class (within each group, where the data have groups).
+
+    Each class gives tune/classes images to tune on and valid/classes to choose by; `test="rest"` reports
+    on all that remain, "authors" on 90 per class, as the paper's code does. For one seed the validation
+    images are the same and the tuning images nested whatever `tune` is, so curves over `tune` are paired.
+
+    Raises ValueError where a class has too few images or a count does not divide evenly.
+    """
+    if test not in TEST_RULES:
+        raise ValueError(f"test must be one of {TEST_RULES}, not {test!r}")
+    strata = pool.labels if pool.groups is None else pool.groups
+    values = strata.unique().tolist() if pool.groups is not None else list(range(classes))
+    counts = {"tune": tune, "valid": valid}
+    for name, count in counts.items():
+        if count < 0 or count % len(values):
+            raise ValueError(f"{name}={count} is not a multiple of the {len(values)} classes")
+    n, v = tune // len(values), valid // len(values)
+    t = AUTHORS_TEST_PER_CLASS if test == "authors" else 1
+    parts: dict[str, list[Tensor]] = {"tune": [], "valid": [], "test": []}
+    for value in values:
+        index = (strata == value).nonzero().flatten()
+        if len(index) < n + v + t:
+            raise ValueError(
+                f"class {value} has {len(index)} target images, fewer than the {n + v + t} asked for "
+                f"({n} to tune, {v} to validate, {t} or more to test)"
+            )
+        index = index[torch.randperm(len(index), generator=generator("split", seed, value))]
+        stop = len(index) - v
+        parts["valid"].append(index[stop:])
+        parts["tune"].append(index[:n])
+        parts["test"].append(index[stop - t : stop] if test == "authors" else index[n:stop])
+    return Splits(**{name: pool.take(torch.cat(index)) for name, index in parts.items()})
+
+
+ScenarioFamily = Callable[..., Scenario]
+_scenarios: dict[str, tuple[ScenarioFamily, tuple[str, ...]]] = {}
+_sources: dict[str, Callable[[Path | None], Source]] = {}
+
+
+def register_scenario(family: str, make: ScenarioFamily, options: Sequence[str] = ()) -> None:
+    """`make(*parts)` builds the scenario `family/part/...`; `options` are the legal first parts."""
+    _scenarios[family] = (make, tuple(options))
+
+
+def register_source(name: str, load: Callable[[Path | None], Source]) -> None:
+    """`load(data_dir)` gives the source data set of that name."""
+    _sources[name] = load
+
+
+def scenario_names() -> list[str]:
+    """Every registered scenario, in order of registration."""
+    names = []
+    for family, (_, options) in _scenarios.items():
+        names += [f"{family}/{option}" for option in options] or [family]
+    return names
+
+
+def get_scenario(name: str) -> Scenario:
+    """The scenario of that name; ValueError with the legal names where there is none."""
+    family, *parts = name.split("/")
+    if family not in _scenarios:
+        raise ValueError(f"unknown scenario {name!r}; families: {', '.join(sorted(_scenarios))}")
+    make, options = _scenarios[family]
+    if options and (not parts or parts[0] not in options):
+        legal = ", ".join(f"{family}/{option}" for option in options)
+        raise ValueError(f"unknown scenario {name!r}; legal: {legal}")
+    if not options and parts:
+        raise ValueError(f"scenario {family!r} takes no options, but was asked for {name!r}")
+    return make(*parts)
+
+
+def load_source(name: str, data_dir: Path | None = None) -> Source:
+    """The source data set of that name; ValueError with the legal names where there is none."""
+    if name not in _sources:
+        raise ValueError(f"unknown source {name!r}; legal: {', '.join(sorted(_sources))}")
+    return _sources[name](data_dir)
