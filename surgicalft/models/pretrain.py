@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -156,14 +157,15 @@ def augment(images: Tensor, kind: str, random: torch.Generator) -> Tensor:
         return images
     n, _, size, _ = images.shape
     pad = size // 8
-    padded = F.pad(images.float(), (pad,) * 4, mode="reflect").to(images.dtype)
-    windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # (n, c, 2 pad + 1, 2 pad + 1, h, w)
-    top, left = torch.randint(2 * pad + 1, (2, n), generator=random)
-    cropped = windows[torch.arange(n), :, top, left]
+    margins = ((0, 0), (0, 0), (pad, pad), (pad, pad))
+    padded = np.pad(images.numpy(), margins, "reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (2, 3))
+    top, left = torch.randint(2 * pad + 1, (2, n), generator=random).numpy()
+    cropped = windows[np.arange(n), :, top, left]  # (n, c, h, w)
     if kind == "crop-flip":
-        mirrored = torch.rand(n, 1, 1, 1, generator=random) < 0.5
-        cropped = torch.where(mirrored, cropped.flip(3), cropped)
-    return cropped
+        mirrored = (torch.rand(n, generator=random) < 0.5).numpy()
+        cropped[mirrored] = cropped[mirrored, ..., ::-1]
+    return torch.from_numpy(cropped)
 
 
 def _save(network: nn.Module, info: dict[str, Any], weights: Path, notes: Path) -> None:
