@@ -13,21 +13,19 @@ from PIL import Image, UnidentifiedImageError
 from surgicalft.paths import cache_dir
 from surgicalft.shifts.base import Labelled
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-
 
 def read_image_folder(
-    path: Path, classes: Sequence[str], size: int, counts: dict[str, int]
+    path: Path, classes: Sequence[str], size: int, counts: dict[str, int], suffix: str
 ) -> dict[str, Labelled]:
     """Split name -> images (n, 3, size, size) in the order of their file names within each class.
 
-    `path` is a folder or an archive that holds one folder with the splits in it. `counts` are the
+    Files of another `suffix` are left out. `path` is a folder or an archive that holds one folder with the splits in it. `counts` are the
     images each split must have, so that a truncated copy is refused rather than used.
     Decoded images are kept in the cache folder, by the path, size and time of the archive.
     """
     cached = _cached_file(path)
     if cached is None or not cached.exists():
-        parts = {split: _decode(path, split, classes, size) for split in counts}
+        parts = {split: _decode(path, split, classes, size, suffix) for split in counts}
         if cached is not None:
             _save(cached, parts)
     else:
@@ -63,12 +61,12 @@ def _save(cached: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> None
 
 
 def _decode(
-    path: Path, split: str, classes: Sequence[str], size: int
+    path: Path, split: str, classes: Sequence[str], size: int, suffix: str
 ) -> tuple[np.ndarray, np.ndarray]:
     found: dict[str, list[tuple[str, bytes]]] = {}
     for member, content in _files(path):
         parts = PurePosixPath(member).parts
-        if len(parts) >= 3 and parts[-3] == split and PurePosixPath(member).suffix in SUFFIXES:
+        if len(parts) >= 3 and parts[-3] == split and member.endswith(suffix):
             found.setdefault(parts[-2], []).append((member, content))
     if sorted(found) != sorted(classes):
         raise ValueError(f"{path}: {split} has classes {sorted(found)}, expected {list(classes)}")

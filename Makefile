@@ -1,0 +1,71 @@
+# On a bare machine this needs Python >= 3.10 with pip, and make. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+LATEST := .venv-latest
+BIN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+LATEST_STAMP := $(LATEST)/.installed
+# One process per core up to four, each with one thread: torch's own threads gain little on small networks.
+PYTEST := OMP_NUM_THREADS=1 $(BIN) -m pytest -n logical --maxprocesses 4
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install reproduce notebooks test test-all test-latest benchmarks check format format-check lint types clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  \1 | /p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+
+install: $(STAMP)  ## make .venv and install the package with everything it needs
+
+$(STAMP): pyproject.toml
+	$(call make_venv,$(VENV))
+	$(BIN) -m pip install --editable ".[robustbench,dev]"
+	@touch $@
+
+$(LATEST_STAMP): pyproject.toml
+	$(call make_venv,$(LATEST))
+	$(LATEST)/bin/python -m pip install --upgrade --upgrade-strategy eager --editable ".[dev]"
+	@touch $@
+
+define make_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed, but $(PYTHON) is older or missing: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+endef
+
+reproduce: $(STAMP)  ## execute every notebook on the embedded data; figures and tables go to figures/
+	$(BIN) -m surgicalft.notebooks reproduce
+
+notebooks: $(STAMP)  ## execute the paired notebooks that people read, in place
+	$(BIN) -m surgicalft.notebooks pair
+
+test: $(STAMP)  ## the fast tests
+	$(PYTEST)
+
+test-all: $(STAMP)  ## the fast and the slow tests
+	$(PYTEST) -m "not benchmark"
+
+test-latest: $(LATEST_STAMP)  ## the fast tests with the newest timm and open_clip, without robustbench
+	$(subst $(BIN),$(LATEST)/bin/python,$(PYTEST))
+
+benchmarks: $(STAMP)  ## ratios of running times
+	$(BIN) -m pytest tests/benchmarks -m benchmark
+
+check: format-check lint types test  ## what the continuous integration runs
+
+format: $(STAMP)  ## rewrite the code in the project's format
+	$(BIN) -m ruff check --fix-only .
+	$(BIN) -m ruff format .
+
+format-check: $(STAMP)
+	$(BIN) -m ruff format --check .
+
+lint: $(STAMP)
+	$(BIN) -m ruff check .
+
+types: $(STAMP)
+	$(BIN) -m mypy
+
+clean:  ## remove what can be made again, but not .venv, figures and caches in your home
+	rm -rf build dist *.egg-info results/notebooks .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	find surgicalft theory tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""One run, and the record that it leaves however it ends."""
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from surgicalft.settings import identity
+from surgicalft.sweep.record import Record, from_row, to_row
+from surgicalft.sweep.store import StoreError
+
+R = TypeVar("R")  # the settings of a run, a frozen dataclass
+Execute = Callable[[R], dict[str, Any]]  # what computes a run: see `attempt`
+log = logging.getLogger(__name__)
+
+
+def attempt(run: R, execute: Execute[R]) -> Record:
+    """Execute one run; its record as the store will give it back, whether it finished or failed."""
+    known = {"id": identity(run), "settings": asdict(run), "versions": versions()}  # type: ignore[call-overload]
+    start = time.perf_counter()
+    try:
+        return _stamped(start, **known, status="finished", **execute(run))
+    except StoreError:
+        raise
+    except Exception as error:
+        log.info("run %s failed", known["id"], exc_info=True)
+        known |= {"status": "failed", "error": _text(error)}
+        try:
+            return _stamped(start, **known, history=list(getattr(error, "history", ())))
+        except Exception:  # a history that can't be stored must not end the sweep
+            return _stamped(start, **known)
+
+
+def _stamped(start: float, **known: Any) -> Record:
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record = Record(**known, wall_time=time.perf_counter() - start, created=created)
+    return from_row(to_row(record))
+
+
+def _text(error: Exception) -> str:
+    # SQLite holds UTF-8; a message that quotes an odd file name may not be.
+    return f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What computed: Python, PyTorch, NumPy and this package."""
+    try:
+        own = version("surgicalft")
+    except PackageNotFoundError:  # used without being installed
+        own = "not installed"
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "surgicalft": own,
+    }

@@ -1,0 +1,157 @@
+"""Runs what the store lacks: in one process, one run at a time or in threads.
+
+On a CPU every run computes with one thread of PyTorch, however many runs go on beside it: its bits
+then depend neither on the number of cores nor on its neighbours (the thread count decides in which
+order partial sums are added), and small networks gain little from more. PyTorch releases Python's
+lock while it computes, so runs in threads do proceed together. They share the global random
+generator: `execute` must draw from generators of its own.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+import torch
+from tqdm.auto import tqdm
+
+from surgicalft.settings import identity
+from surgicalft.sweep.attempt import Execute, attempt
+from surgicalft.sweep.store import Record, Store
+
+R = TypeVar("R")  # the settings of a run, a frozen dataclass
+
+
+def run_all(
+    runs: Sequence[R],
+    store: Store,
+    execute: Execute[R],
+    jobs: int = 1,
+    progress: bool = True,
+    retry_failed: bool = False,
+    check: Callable[[R], None] | None = None,
+    threads_per_run: int = 1,
+) -> list[Record]:
+    """The records of `runs`, in their order: from the store, or computed and stored as they end.
+
+    runs: frozen dataclasses; equal ones are computed once.
+    execute: settings -> the fields of the record that it knows (history, epoch, valid_accuracy,
+        valid_loss, test_accuracy, n_test, provenance, device). An exception makes a failed record,
+        with the exception's `history` if it has one, and the sweep goes on.
+    jobs: runs at a time, >= 1. Results are bit for bit the same for any number.
+    retry_failed: compute again what is in the store as failed.
+    check: called with every run that has to be computed before the first one starts; what it raises
+        ends the sweep there: a mistake in asking shows at once, not as a thousand failed records.
+    threads_per_run: PyTorch's threads within a run on the CPU; another number may change last bits.
+
+    Raises ValueError if jobs < 1, and StoreError if a record can't be stored. That and an
+    interruption (Ctrl-C) stop all runs; those that had finished are kept.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    ids = [identity(run) for run in runs]
+    records = {id: record for id in dict.fromkeys(ids) if (record := store.get(id))}
+    if retry_failed:
+        records = {id: record for id, record in records.items() if record.status != "failed"}
+    missing = [run for id, run in dict(zip(ids, runs, strict=True)).items() if id not in records]
+    if check:
+        for run in missing:
+            check(run)
+    with (
+        _torch_threads(threads_per_run),
+        closing(_Bar(records, len(missing), progress)) as bar,
+        closing(_records(missing, execute, jobs, threads_per_run)) as finished,
+    ):
+        for record in finished:
+            store.put(record)
+            records[record.id] = record
+            bar.advance(record)
+    return [records[id] for id in ids]
+
+
+def _records(
+    runs: Sequence[R], execute: Execute[R], jobs: int, threads: int
+) -> Generator[Record, None, None]:
+    """The records of `runs` as they finish."""
+    work = partial(attempt, execute=execute)
+    if jobs == 1:
+        yield from map(work, runs)
+    else:
+        yield from _in_threads(runs, work, jobs, threads)
+
+
+def _in_threads(
+    runs: Sequence[R], work: Callable[[R], Record], jobs: int, threads: int
+) -> Generator[Record, None, None]:
+    # PyTorch keeps the number of its threads for each thread that calls it.
+    pool = ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(threads,))
+    queue, busy = iter(runs), set[int]()
+
+    def noted(run: R) -> Record:
+        busy.add(threading.get_ident())
+        try:
+            return work(run)
+        finally:
+            busy.discard(threading.get_ident())
+
+    with pool:
+        try:
+            pending = {pool.submit(noted, run) for run in islice(queue, 2 * jobs)}
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()  # stored before another run starts: little can be lost
+                    pending |= {pool.submit(noted, run) for run in islice(queue, 1)}
+        except BaseException:  # Ctrl-C, a store that can't be written, or the generator was closed
+            pool.shutdown(wait=False, cancel_futures=True)
+            _interrupt(busy)
+            raise
+
+
+def _interrupt(threads: set[int]) -> None:
+    """Raise KeyboardInterrupt in these threads; they notice when their present operation ends."""
+    for ident in tuple(threads):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(ident), ctypes.py_object(KeyboardInterrupt)
+        )
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Bar:
+    """Progress over all runs asked for; those in the store count as done from the start."""
+
+    def __init__(self, stored: Mapping[str, Record], missing: int, shown: bool) -> None:
+        self._stored = len(stored)
+        self._failed = sum(record.status == "failed" for record in stored.values())
+        self._bar = tqdm(
+            total=self._stored + missing,
+            initial=self._stored,
+            disable=not shown,
+            desc="runs",
+            unit="run",
+        )
+        self._tell()
+
+    def advance(self, record: Record) -> None:
+        self._failed += record.status == "failed"
+        self._bar.update()
+        self._tell()
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def _tell(self) -> None:
+        self._bar.set_postfix(stored=self._bar.n, failed=self._failed)
