@@ -15,7 +15,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -68,7 +68,7 @@ class Blocks:
 
     @classmethod
     def of(cls, model: nn.Module, patterns: Mapping[str, str] | None = None) -> "Blocks":
-        """Partition of `model`; `patterns` maps names of blocks, in order of computation, to regular expressions.
+        """Partition of `model`; `patterns` maps names of blocks, in order, to regular expressions.
 
         Raises ValueError naming the parameters that match no pattern or several, the blocks left empty,
         or, for a model that declares nothing and is not timm's, how to give patterns.
@@ -76,10 +76,10 @@ class Blocks:
         sizes = {name: p.numel() for name, p in model.named_parameters()}
         order = {name: i for i, name in enumerate(sizes)}
         blocks = (
-            Block(name, tuple(sorted(group, key=order.__getitem__)), sum(map(sizes.get, group)))
+            Block(name, tuple(sorted(group, key=order.__getitem__)), sum(sizes[n] for n in group))
             for name, group in _groups(model, list(sizes), patterns)
         )
-        lists = getattr(model, "tensor_lists", dict)()
+        lists: Mapping[str, Sequence[str]] = getattr(model, "tensor_lists", dict)()
         return cls(tuple(blocks), tuple((name, tuple(names)) for name, names in lists.items()))
 
     @property
@@ -182,7 +182,7 @@ def _groups(model: nn.Module, names: list[str], patterns: Mapping[str, str] | No
     if not names:
         raise ValueError(f"{type(model).__name__} has no parameters to partition")
     if patterns is None and hasattr(model, "block_patterns"):
-        patterns = model.block_patterns()
+        patterns = cast(Any, model).block_patterns()
     if patterns is not None:
         return _by_patterns(names, patterns)
     if hasattr(model, "group_matcher") or hasattr(model, "pretrained_cfg"):  # as timm builds them
@@ -208,7 +208,9 @@ def _timm(model: nn.Module, names: list[str]) -> Groups:
     heads = tuple(f"{prefix}." for prefix in _classifiers(model))
     body = [name for name in names if not name.startswith(heads)]
     groups = _by_matcher(model, body)
-    if len(groups) < 3:  # no stages: group_matcher is missing, fine-grained only, or names no such module
+    if (
+        len(groups) < 3
+    ):  # no stages: group_matcher is missing, fine-grained only, or names no such module
         groups = max(groups, _by_stages(model, body), key=len)
     shapes = dict(model.named_parameters())
     if len(groups) > 1 and all(shapes[name].ndim < 2 for name in groups[-1]):
@@ -224,12 +226,16 @@ def _classifiers(model: nn.Module) -> list[str]:
         return []
     try:
         heads: Any = model.get_classifier()  # type: ignore[operator]
-    except AttributeError:  # an encoder has none; timm 1.0.9 looks for the wrong one in CLIP's ResNets
+    except (
+        AttributeError
+    ):  # an encoder has none; timm 1.0.9 looks for the wrong one in CLIP's ResNets
         heads = ()
     found = heads if isinstance(heads, tuple | list) else [heads]
     named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
     named = [named] if isinstance(named, str) else list(named)
-    return named + [name for name, module in model.named_modules() if any(module is h for h in found)]
+    return named + [
+        name for name, module in model.named_modules() if any(module is h for h in found)
+    ]
 
 
 def _by_matcher(model: nn.Module, names: list[str]) -> list[list[str]]:

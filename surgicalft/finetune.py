@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Selection
 from surgicalft.evaluate import to_float
 from surgicalft.freezing import freeze, trainable
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Splits
-from surgicalft.split import FeatureCache, Features, Split, split, whole
+from surgicalft.split import FeatureCache, Features, split, trace
 
 EVALUATION_BATCH = 250
 Metrics = dict[str, float]
@@ -84,12 +85,15 @@ def fine_tune(
 
     Raises Diverged where a loss is not finite, ValueError for labels that the network has no output for.
     """
+    keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(model, selection, settings.norm)
     _check_labels(model, splits, device)
+    features = features or FeatureCache(trace(model) if reuse else None)
+    fixed = settings.norm != "train"  # batch statistics in front of the cut change with the batch
     example = to_float(splits.tune.images[:2], device)
-    parts = split(model, selection.parameters, example) if reuse else whole(model)
-    features = features or FeatureCache()
+    graph = features.graph if reuse and fixed else None
+    parts = split(model, graph, selection.parameters, example)
     tune, valid = (
         _Known(features.get(parts, name, data.images, device), data.labels.to(device))
         for name, data in (("tune", splits.tune), ("valid", splits.valid))

@@ -23,3 +23,15 @@ def cache_dir(*parts: str) -> Path:
     path = Path(root).expanduser().joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def project_dir(*parts: str) -> Path:
+    """A folder under the project's root: the nearest folder upwards that holds pyproject.toml, else here.
+
+    Notebooks write to the same place whether started from the root or from their own folder.
+    """
+    here = Path.cwd()
+    root = next((p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()), here)
+    path = root.joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.finetune import FineTune, fine_tune
-from surgicalft.freezing import POLICIES
+from surgicalft.freezing import NORM_POLICIES
 from surgicalft.models.networks import build
 from surgicalft.models.pretrain import Pretrain
 from surgicalft.models.zoo import PUBLISHED, load_network
 from surgicalft.recent import Recent
 from surgicalft.settings import check_choice
 from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
-from surgicalft.split import FeatureCache
+from surgicalft.split import FeatureCache, trace
 
 METHODS = ("surgical",)
 
@@ -48,9 +48,17 @@ class Run:
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("test", self.test, TEST_RULES)
-        check_choice("norm", self.norm, POLICIES)
+        check_choice("norm", self.norm, NORM_POLICIES)
         if self.pretrain is not None and self.pretrain.model != self.model:
             raise ValueError(f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the runs from one source model share: the network, which they copy, and its graph."""
+
+    network: nn.Module
+    graph: fx.Graph | None
 
 
 @dataclass(frozen=True)
@@ -65,41 +73,35 @@ class Bench:
 class Executor:
     """Executes runs in this process; source models and target splits are loaded once and shared.
 
-    Call `prepare(runs)` first, so that source models train with all cores and under a progress bar.
-    Safe to call from several threads.
+    `prepare` must have seen the runs before several threads call it: see `surgicalft.sweep.engine.run_all`.
     """
 
     def __init__(
         self, data_dir: Path | None = None, device: str = "cpu", progress: bool = True
     ) -> None:
         self.data_dir, self.device, self.progress = data_dir, device, progress
-        self._networks: Recent[nn.Module] = Recent(4)
+        self._starts: dict[tuple[str, Pretrain | None], Start] = {}
         self._benches: Recent[Bench] = Recent(2)
 
-    def check(self, run: Run) -> None:
-        """ValueError for a scenario, model or selection that does not exist, before anything is computed."""
-        scenario = get_scenario(run.scenario)
-        if run.pretrain is None:
-            check_choice("model", run.model, sorted(PUBLISHED))
-            return
-        if run.pretrain.source != scenario.source:
-            raise ValueError(
-                f"scenario {run.scenario!r} departs from source {scenario.source!r}, but the model is "
-                f"trained on {run.pretrain.source!r}"
-            )
-        Blocks.of(build(run.model, 10, seed=0)).select(run.selection)
-
     def prepare(self, runs: Sequence[Run]) -> None:
-        """Train or load every source model that the runs start from."""
+        """Check all runs, then load or train their source models, with all cores and a progress bar.
+
+        Raises ValueError for a scenario, model or selection that does not exist, before anything is computed.
+        """
         for run in runs:
-            self.check(run)
-        for run in {(run.model, run.pretrain): run for run in runs}.values():
-            self._network(run)
+            check(run)
+        for run in runs:
+            key = (run.model, run.pretrain)
+            if key not in self._starts:
+                network = load_network(*key, self.data_dir, self.device, self.progress)
+                self._starts[key] = Start(network, trace(network))
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """The fields of the run's record that are known here."""
-        network = copy.deepcopy(self._network(run))
-        bench = self._bench(run)
+        self.prepare([run])
+        start = self._starts[run.model, run.pretrain]
+        network = copy.deepcopy(start.network)
+        bench = self._bench(run, start.graph)
         settings = FineTune(
             run.learning_rate, run.epochs, run.batch_size, run.weight_decay, run.norm, run.seed
         )
@@ -107,20 +109,28 @@ class Executor:
         tuned = fine_tune(network, selection, bench.splits, settings, self.device, bench.features)
         return {**asdict(tuned), "provenance": bench.provenance, "device": self.device}
 
-    def _network(self, run: Run) -> nn.Module:
-        return self._networks.get(
-            (run.model, run.pretrain),
-            lambda: load_network(run.model, run.pretrain, self.data_dir, self.device, self.progress),
-        )
-
-    def _bench(self, run: Run) -> Bench:
+    def _bench(self, run: Run, graph: fx.Graph | None) -> Bench:
         key = (run.model, run.pretrain, run.scenario, run.n_tune, run.n_valid, run.seed, run.test)
-        return self._benches.get(key, lambda: self._make_bench(run))
 
-    def _make_bench(self, run: Run) -> Bench:
-        target = get_scenario(run.scenario).load(self.data_dir)
-        splits = split_target(
-            target.pool, run.n_tune, run.n_valid, run.seed, run.test, target.classes
+        def make() -> Bench:
+            target = get_scenario(run.scenario).load(self.data_dir)
+            splits = split_target(
+                target.pool, run.n_tune, run.n_valid, run.seed, run.test, target.classes
+            )
+            return Bench(splits, target.provenance, FeatureCache(graph))
+
+        return self._benches.get(key, make)
+
+
+def check(run: Run) -> None:
+    """ValueError, with the legal values, where a run names what does not exist or does not fit together."""
+    scenario = get_scenario(run.scenario)
+    if run.pretrain is None:
+        check_choice("model", run.model, sorted(PUBLISHED))
+        return
+    if run.pretrain.source != scenario.source:
+        raise ValueError(
+            f"scenario {run.scenario!r} departs from source {scenario.source!r}, but the model is "
+            f"trained on {run.pretrain.source!r}"
         )
-        return Bench(splits, target.provenance, FeatureCache())
-
+    Blocks.of(build(run.model, 10, seed=0)).select(run.selection)

@@ -54,13 +54,15 @@ def whole(model: nn.Module) -> Split:
     return Split(Images(), Whole(model), "")
 
 
-def split(model: nn.Module, tuned: Collection[str], example: Tensor) -> Split:
+def split(
+    model: nn.Module, graph: fx.Graph | None, tuned: Collection[str], example: Tensor
+) -> Split:
     """Cut `model` in front of the first operation that uses one of the `tuned` parameters.
 
-    The parts share their parameters with `model`. `example` holds two or more images on which the cut is
-    checked against the whole; where it differs, or the network cannot be traced, `whole(model)` is returned.
+    `graph` is `trace(model)`. The parts share their parameters with `model`. `example` holds two or more
+    images on which the cut is checked against the whole; where it differs, or there is no graph, the
+    result is `whole(model)`.
     """
-    graph = _trace(model)
     if graph is None:
         return whole(model)
     moving = _moving(graph, model, set(tuned))
@@ -73,8 +75,12 @@ def split(model: nn.Module, tuned: Collection[str], example: Tensor) -> Split:
     return parts if _agrees(parts, model, example) else whole(model)
 
 
-def _trace(model: nn.Module) -> fx.Graph | None:
-    """The network's graph, or None where it has none or where it differs between train and eval mode."""
+def trace(model: nn.Module) -> fx.Graph | None:
+    """The network's graph, or None where it has none or where it differs between train and eval mode.
+
+    It names parameters and layers and holds none, so that one graph serves every copy of a network. torch.fx
+    patches torch.nn.Module while it traces: no other thread may use any network meanwhile.
+    """
     training = model.training
     graphs = []
     try:
@@ -167,9 +173,11 @@ class FeatureCache:
     """Features by (cut, split name), kept up to `max_bytes` in all.
 
     One cache serves the runs that start from the same weights on the same target split, whatever they tune.
+    `graph` is the network's, from `trace`.
     """
 
-    def __init__(self, max_bytes: int = 2**31) -> None:
+    def __init__(self, graph: fx.Graph | None, max_bytes: int = 2**31) -> None:
+        self.graph = graph
         self._recent: Recent[Features] = Recent(max_bytes, _nbytes)
 
     def get(self, parts: Split, name: str, images: Tensor, device: str = "cpu") -> Features:

@@ -90,6 +90,18 @@ def test_cut_and_plain_paths_agree(splits, selection):
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_batch_statistics_in_front_forbid_the_cut(splits):
+    settings = FineTune(1e-2, epochs=2, batch_size=16, norm="train")
+    models = [network(), network()]
+    results = [
+        tune(model, "last", splits, settings, reuse=reuse)
+        for model, reuse in zip(models, (True, False), strict=True)
+    ]
+    assert results[0] == results[1]
+    assert not torch.equal(models[0].layer1[0].bn1.running_mean, network().layer1[0].bn1.running_mean)
+    assert torch.equal(models[0].layer1[0].bn1.running_mean, models[1].layer1[0].bn1.running_mean)
+
+
 @pytest.mark.parametrize("selection", ["block 1", "block 2", "last"])
 def test_only_the_selection_changes(splits, selection):
     model = network()

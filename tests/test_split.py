@@ -7,7 +7,7 @@ from torch import nn
 from surgicalft.blocks import Blocks
 from surgicalft.freezing import freeze
 from surgicalft.models.resnet_cifar import ResNetCifar
-from surgicalft.split import FeatureCache, compute_features, split
+from surgicalft.split import FeatureCache, compute_features, split, trace
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 def cut(network, selection):
     chosen = Blocks.of(network).select(selection)
     freeze(network, chosen)
-    return split(network, chosen.parameters, IMAGES)
+    return split(network, trace(network), chosen.parameters, IMAGES)
 
 
 @pytest.mark.parametrize("selection", ["block 2", "block 3", "last", "tensors:layer2.1.bn2.weight"])
@@ -84,7 +84,7 @@ class Moody(Branching):
 @pytest.mark.parametrize("kind", [Branching, Moody])
 def test_a_network_that_cannot_be_cut_is_left_whole(kind):
     network = kind().eval()
-    parts = split(network, ["b.weight", "b.bias"], IMAGES)
+    parts = split(network, trace(network), ["b.weight", "b.bias"], IMAGES)
     assert parts.cut == ""
     torch.testing.assert_close(parts.suffix(*parts.prefix(IMAGES)), network(IMAGES))
 
@@ -93,10 +93,10 @@ def test_features_are_computed_once_and_dropped_when_there_is_no_room(network):
     parts, images = cut(network, "last"), torch.zeros(10, 3, 32, 32, dtype=torch.uint8)
     calls = []
     parts.prefix.register_forward_hook(lambda *_: calls.append(1))
-    cache = FeatureCache()
+    cache = FeatureCache(None)
     first, again = (cache.get(parts, "tune", images) for _ in range(2))
     assert len(calls) == 1 and first[0] is again[0]
-    small = FeatureCache(max_bytes=1)
+    small = FeatureCache(None, max_bytes=1)
     assert sum(len(batch[0]) for batch in small.batches(parts, "test", images, size=4)) == 10
     assert not small._recent.size  # streamed, nothing kept
 
@@ -105,7 +105,7 @@ def test_batches_are_the_features_in_order(network):
     images = torch.randint(0, 256, (11, 3, 32, 32), dtype=torch.uint8)
     parts = cut(network, "block 3")
     expected = compute_features(parts.prefix, images)
-    for cache in (FeatureCache(), FeatureCache(max_bytes=1)):
+    for cache in (FeatureCache(None), FeatureCache(None, max_bytes=1)):
         got = zip(*cache.batches(parts, "test", images, size=4), strict=True)
         for values, value in zip(got, expected, strict=True):
             torch.testing.assert_close(torch.cat(values), value)

@@ -100,22 +100,26 @@ def _bars(axes: Axes, rows: pd.DataFrame) -> None:
 def _curves(axes: Axes, rows: pd.DataFrame) -> None:
     tuned, errors = _options(rows, without=("none",))
     names = list(dict.fromkeys(tuned["selection"]))
+    images = sorted(set(tuned["n_tune"]))
+    ratio = max(images[-1] / images[0], 10)  # of the axis, at least
     ends = {}
     for i, name in enumerate(names):
         mine = (tuned["selection"] == name).to_numpy()
         line, error = tuned[mine], errors[mine]
-        x = line["n_tune"] * 1.02 ** (i - (len(names) - 1) / 2)  # so that error bars don't cover
+        x = line["n_tune"] * ratio ** (
+            0.004 * (i - (len(names) - 1) / 2)
+        )  # so that error bars don't cover
         colour, marker = look(name)
         axes.errorbar(x, line["mean"], error, color=colour, marker=marker, ms=4.5, lw=1.4)
         ends[name] = line["mean"].iloc[-1]
         for row in line.to_dict("records"):
-            _paper(axes, row["n_tune"] * 1.2, row["paper"], row["paper_error"])
-    images = sorted(set(tuned["n_tune"]))
+            _paper(axes, row["n_tune"] * ratio**0.035, row["paper"], row["paper_error"])
     axes.set_xscale("log")
     axes.set_xticks(images, [f"{n:,}" for n in images])
     axes.set_xticks([], minor=True)
     _no_tuning(axes, rows)
-    _label_ends(axes, ends, max(images) * (1.3 if rows["paper"].notna().any() else 1.16))
+    axes.set_xlim(images[0] * ratio**-0.06, images[-1] * ratio**0.4)
+    _label_ends(axes, ends, images[-1] * ratio ** (0.055 if rows["paper"].notna().any() else 0.03))
 
 
 def _options(rows: pd.DataFrame, without: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -159,7 +163,8 @@ def _no_tuning(axes: Axes, rows: pd.DataFrame) -> None:
     span = high - low
     axes.set_ylim(low - 0.22 * span, high + 0.17 * span)
     low, high = axes.get_ylim()
-    axes.set_yticks([y for y in axes.get_yticks() if max(low, 0) <= y <= min(high, 100)])
+    if low < 0 or high > 100:
+        axes.set_yticks([y for y in axes.get_yticks() if max(low, 0) <= y <= min(high, 100)])
 
 
 def _value(axes: Axes, x: float, y: float, value: float, above: bool, sign: str = "") -> None:
@@ -186,8 +191,6 @@ def _options_on_x(axes: Axes, names: Sequence[str]) -> None:
 def _label_ends(axes: Axes, ends: dict[str, float], x: float) -> None:
     """Names at the ends of their curves, moved apart where they would cover each other."""
     low, high = axes.get_ylim()
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, right * (right / left) ** 0.3)
     names = sorted((name for name in ends if not np.isnan(ends[name])), key=ends.__getitem__)
     heights = _apart([ends[name] for name in names], 0.075 * (high - low))
     for name, height in zip(names, heights, strict=True):

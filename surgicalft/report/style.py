@@ -112,13 +112,15 @@ def caption(summary: pd.DataFrame, profile: str, note: str) -> str:
     several, single = any(count > 1 for count in n), any(count == 1 for count in n)
     bars = ["standard error over seeds"] * several
     bars += ["binomial standard error of the test images where there is one seed"] * single
+    single_scenarios = summary[summary["n_scenarios"] == 1]  # means would count them again
+    failed = (single_scenarios if len(single_scenarios) else summary)["n_failed"].sum()
     images = "/".join(f"{count:,}" for count in _values(summary, "n_tune"))
     parts = [
         f"profile {profile}" if profile else "",
         ", ".join(_values(summary, "model")),
         f"{images} target images",
         f"{'-'.join(map(str, dict.fromkeys([n[0], n[-1]])))} seed{'s' * (n != [1])}",
-        f"{failed} failed runs left out" if (failed := summary["n_failed"].sum()) else "",
+        f"failed runs left out: {failed}" if failed else "",
         f"learning rate and epoch by {', '.join(_values(summary, 'rule'))}",
         ", ".join(_values(summary, "device")),
         "; ".join(_values(summary, "provenance")),

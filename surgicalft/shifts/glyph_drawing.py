@@ -1,13 +1,13 @@
 """Draws letters as 32x32 RGB images: fonts from matplotlib, random pose, colour, texture and stroke weight.
 
-Each font's letter is rendered once, large, and kept as a signed distance to its outline. An image warps that
-field by its own pose; thresholding it, with an offset that thickens or thins the strokes, gives the ink's
+Each font's letter is rendered once, large, and kept as the signed distance to its outline. An image looks that
+field up under its own pose; thresholding it, with an offset that thickens or thins the strokes, gives the ink's
 coverage of each pixel. Source of the idea: Green, "Improved Alpha-Tested Magnification for Vector Textures
-and Special Effects" (SIGGRAPH 2007 course notes).
+and Special Effects" (SIGGRAPH 2007).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -29,17 +29,27 @@ FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10", "cmmi10"),
 )
 TEXTURES = ("plain", "stripes", "checks", "clouds")
-SIZE = 32  # pixels of an image's side
-RENDERED, LONGEST, POOL = 256, 160, 4  # pixels: the large rendering, its letter's longer side, its shrinking
-CLOUD = 6  # an image's cloud texture is a random CLOUD x CLOUD grid, interpolated
+SIZE = 32  # pixels, the side of an image
+RENDERED = 256  # pixels, the side of the large rendering
+LONGEST = 160  # pixels, the longer side of the letter in it
+SHRINK = 4  # by which the distances are averaged down before they are kept
+CLOUD = 6  # the cloud texture is a random CLOUD x CLOUD grid, interpolated
 CHUNK = 500  # images drawn at once, to bound memory
 
+# How many random numbers an image takes for what. New ones go last, or every image changes.
+NUMBERS = {
+    **dict.fromkeys(("font", "length", "angle", "shear", "weight", "texture", "amplitude"), 1),
+    **dict.fromkeys(("wavelength", "direction", "phase"), 1),
+    **{"shift": 2, "contrast": 3, "paper": 3, "tint": 3, "cloud": CLOUD * CLOUD},
+}
+
 Range = tuple[float, float]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Style:
-    """Ranges from which each image draws uniformly. Colours lie in [0, 1] per channel (red, green, blue)."""
+    """Ranges that each image draws from uniformly. Colours: red, green, blue in [0, 1]."""
 
     length: Range = (13.0, 22.0)  # pixels, the letter's longer side before shear
     angle: Range = (-30.0, 30.0)  # degrees
@@ -47,115 +57,115 @@ class Style:
     shift: Range = (-3.0, 3.0)  # pixels, across and down
     weight: Range = (0.0, 0.6)  # pixels added to either side of a stroke; negative thins it
     paper: tuple[Range, Range, Range] = ((0.4, 0.95),) * 3
-    contrast: tuple[Range, Range, Range] = ((0.1, 0.3),) * 3  # paper less ink
+    contrast: tuple[Range, Range, Range] = ((0.1, 0.3),) * 3  # how much darker the ink is
     amplitude: Range = (0.0, 0.04)  # of the texture
     wavelength: Range = (3.5, 9.0)  # pixels, of stripes and checks
 
 
 def draw(
-    letters: str, textures: NDArray[np.int64] | None, style: Style, stream: str, start: int = 0
+    letters: str, style: Style, stream: str, textures: Tensor | None = None, start: int = 0
 ) -> Tensor:
-    """Images (n, 3, 32, 32) uint8 of the n `letters`; image j has the seed (stream, start + j).
+    """Images (n, 3, 32, 32) uint8 of the n letters, of which image i is seeded by (stream, start + i).
 
-    `textures` (n,) indexes TEXTURES, or is None for a random one each. An image depends on its seed, letter,
-    texture and style alone, not on n. FreeType and floating point may differ by a grey level across platforms.
+    `textures` (n,) indexes TEXTURES; where it is not given each image has a random one. An image depends on
+    its seed, letter, texture and style alone, not on n. Between platforms FreeType and the order of
+    floating-point operations may differ by a grey level.
     """
-    chunks = []
+    images = torch.empty(len(letters), 3, SIZE, SIZE, dtype=torch.uint8)
     for first in range(0, len(letters), CHUNK):
         part = slice(first, first + CHUNK)
-        u = _uniforms(stream, start + first, len(letters[part]))
-        chosen = (u["texture"] * len(TEXTURES)).astype(int) if textures is None else textures[part]
-        ink = _coverage(letters[part], u, style)  # (n, 32, 32)
-        paper = _paper(chosen, u, style)  # (n, 32, 32, 3)
-        contrast = _between(u["contrast"], style.contrast)[:, None, None]
-        image = np.clip(paper - ink[..., None] * contrast, 0, 1)
-        chunks.append(torch.from_numpy(np.rint(image * 255).astype(np.uint8)).permute(0, 3, 1, 2))
-    return torch.cat(chunks).contiguous() if chunks else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
+        u = _numbers(stream, start + first, len(letters[part]))
+        chosen = (u["texture"] * len(TEXTURES)).astype(int)
+        if textures is not None:
+            chosen = textures[part].numpy()
+        ink = _coverage(letters[part], u, style)[:, None]  # (n, 1, 32, 32)
+        contrast = _between(u["contrast"], style.contrast)[..., None, None]  # (n, 3, 1, 1)
+        image = np.clip(_paper(chosen, u, style) - ink * contrast, 0, 1)
+        images[part] = torch.from_numpy(np.rint(image * 255).astype(np.uint8))
+    return images
 
 
-COUNTS = {
-    **dict.fromkeys(("font", "length", "angle", "shear", "weight", "texture", "amplitude"), 1),
-    **dict.fromkeys(("wavelength", "direction", "phase"), 1),
-    **{"shift": 2, "contrast": 3, "paper": 3, "tint": 3, "cloud": CLOUD * CLOUD},
-}
+def _numbers(stream: str, start: int, n: int) -> dict[str, Array]:
+    """What for -> (n,) or (n, count) numbers in [0, 1), each row from its own generator."""
+    count = sum(NUMBERS.values())
+    seeds = (derive_seed("glyphs", stream, start + i) for i in range(n))
+    rows = np.array([np.random.default_rng(seed).random(count) for seed in seeds])
+    parts = np.split(rows, np.cumsum(list(NUMBERS.values()))[:-1], axis=1)
+    return {k: p[:, 0] if p.shape[1] == 1 else p for k, p in zip(NUMBERS, parts, strict=True)}
 
 
-def _uniforms(stream: str, start: int, n: int) -> dict[str, NDArray[np.float64]]:
-    """Name -> (n,) or (n, count) numbers in [0, 1), each row from its own generator."""
-    rows = [
-        np.random.default_rng(derive_seed("glyphs", stream, start + i)).random(sum(COUNTS.values()))
-        for i in range(n)
-    ]
-    parts = np.split(np.array(rows), np.cumsum(list(COUNTS.values()))[:-1], axis=1)
-    return {name: p[:, 0] if p.shape[1] == 1 else p for name, p in zip(COUNTS, parts, strict=True)}
-
-
-def _between(u: NDArray[np.float64], bounds: Range | tuple[Range, ...]) -> NDArray[np.float64]:
+def _between(u: Array, bounds: Range | tuple[Range, ...]) -> Array:
     low, high = np.array(bounds).T
     return low + u * (high - low)
 
 
-@lru_cache(maxsize=None)
+def _image(scalars: Array) -> Array:
+    """(n,) -> (n, 1, 1), to go with (n, 32, 32)."""
+    return scalars[:, None, None]
+
+
+@cache
 def _outline(font: str, letter: str) -> NDArray[np.float32]:
-    """Signed distance to the letter's outline, positive inside; unit: the letter's longer side."""
+    """Signed distance to the letter's outline, (64, 64), positive inside; unit: its longer side."""
     path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf")
-    # The basic layout engine is in every build of Pillow; the other one is not.
-    load = lambda size: ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)  # noqa
-    left, top, right, bottom = load(200).getbbox(letter)
-    face = load(round(200 * LONGEST / max(right - left, bottom - top)))
+    left, top, right, bottom = _face(path, LONGEST).getbbox(letter)
+    face = _face(path, round(LONGEST**2 / max(right - left, bottom - top)))
     left, top, right, bottom = face.getbbox(letter)
-    canvas = Image.new("L", (RENDERED, RENDERED))
     corner = ((RENDERED - left - right) / 2, (RENDERED - top - bottom) / 2)
+    canvas = Image.new("L", (RENDERED, RENDERED))
     ImageDraw.Draw(canvas).text(corner, letter, fill=255, font=face)
     inside = np.asarray(canvas) > 127
     distance = distance_transform_edt(inside) - distance_transform_edt(~inside)
-    side = RENDERED // POOL
-    return (distance.reshape(side, POOL, side, POOL).mean((1, 3)) / LONGEST).astype(np.float32)
+    side = RENDERED // SHRINK
+    small = distance.reshape(side, SHRINK, side, SHRINK).mean((1, 3))
+    return (small / LONGEST).astype(np.float32)
 
 
-def _coverage(letters: str, u: dict[str, NDArray[np.float64]], style: Style) -> NDArray[np.float64]:
+def _face(path: str, size: int) -> ImageFont.FreeTypeFont:
+    # The basic layout engine is in every build of Pillow; the other one is not.
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _coverage(letters: str, u: dict[str, Array], style: Style) -> Array:
     """The share of each pixel that is ink, (n, 32, 32) in [0, 1]."""
     fonts = (u["font"] * len(FONTS)).astype(int)
     fields = np.stack([_outline(FONTS[f], c) for f, c in zip(fonts, letters, strict=True)])
     length = _between(u["length"], style.length)
-    grid = torch.from_numpy(_pose(length, u, style).astype(np.float32))
-    warped = F.grid_sample(
-        torch.from_numpy(fields)[:, None], grid, padding_mode="border", align_corners=False
-    )[:, 0]
-    pixels = warped.numpy() * length[:, None, None]
-    return np.clip(0.5 + pixels + _between(u["weight"], style.weight)[:, None, None], 0, 1)
+    places = torch.from_numpy(_places(length, u, style).astype(np.float32))
+    field = F.grid_sample(
+        torch.from_numpy(fields)[:, None], places, padding_mode="border", align_corners=False
+    )
+    pixels = field[:, 0].numpy() * _image(length)
+    return np.clip(0.5 + pixels + _image(_between(u["weight"], style.weight)), 0, 1)
 
 
-def _pose(
-    length: NDArray[np.float64], u: dict[str, NDArray[np.float64]], style: Style
-) -> NDArray[np.float64]:
-    """Where in the outline's field (from -1 to 1) each pixel looks: (n, 32, 32, 2), x before y."""
-    angle = np.deg2rad(_between(u["angle"], style.angle))[:, None, None]
-    x, y = _pixels() - _between(u["shift"], (style.shift,) * 2).T[:, :, None, None]
+def _places(length: Array, u: dict[str, Array], style: Style) -> Array:
+    """Where in the outline's field (-1 to 1) each pixel looks, (n, 32, 32, 2), across then down."""
+    angle = _image(np.deg2rad(_between(u["angle"], style.angle)))
+    x, y = _pixels() - _between(u["shift"], (style.shift,) * 2).T[..., None, None]
     x, y = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    x = x + _between(u["shear"], style.shear)[:, None, None] * y
+    x = x + _image(_between(u["shear"], style.shear)) * y
     return np.stack([x, y], -1) * (2 * LONGEST / RENDERED / length)[:, None, None, None]
 
 
-def _pixels() -> NDArray[np.float64]:
-    """Coordinates of the pixels' centres from the image's centre, (2, 1, 32, 32), x before y."""
+def _pixels() -> Array:
+    """Coordinates of the pixels' centres from the image's centre, (2, 1, 32, 32), across then down."""
     line = np.arange(SIZE) - (SIZE - 1) / 2
     return np.stack(np.meshgrid(line, line))[:, None]
 
 
-def _paper(
-    textures: NDArray[np.int64], u: dict[str, NDArray[np.float64]], style: Style
-) -> NDArray[np.float64]:
-    """The background, (n, 32, 32, 3)."""
-    angle = (np.pi * u["direction"])[:, None, None]
-    turn = (2 * np.pi / _between(u["wavelength"], style.wavelength))[:, None, None]
-    phase = (2 * np.pi * u["phase"])[:, None, None]
+def _paper(textures: NDArray[np.int64], u: dict[str, Array], style: Style) -> Array:
+    """The background, (n, 3, 32, 32)."""
+    angle = _image(np.pi * u["direction"])
+    turn = _image(2 * np.pi / _between(u["wavelength"], style.wavelength))
+    phase = _image(2 * np.pi * u["phase"])
     x, y = _pixels()
-    along = np.sin(turn * (np.cos(angle) * x + np.sin(angle) * y) + phase)
-    across = np.sin(turn * (np.cos(angle) * y - np.sin(angle) * x) + phase)
-    grid = torch.from_numpy(2 * u["cloud"] - 1).reshape(-1, 1, CLOUD, CLOUD)
-    clouds = F.interpolate(grid, SIZE, mode="bicubic", align_corners=True)[:, 0].numpy()
-    waves = np.stack([0 * along, along, np.sign(along * across), clouds])  # as in TEXTURES
-    wave = waves[textures, np.arange(len(textures))] * _between(u["amplitude"], style.amplitude)[:, None, None]
-    tint = _between(u["tint"], (0.3, 1.0))
-    return _between(u["paper"], style.paper)[:, None, None] + wave[..., None] * tint[:, None, None]
+    stripes = np.sin(turn * (np.cos(angle) * x + np.sin(angle) * y) + phase)
+    crossing = np.sin(turn * (np.cos(angle) * y - np.sin(angle) * x) + phase)
+    cloud = torch.from_numpy(2 * u["cloud"] - 1).reshape(-1, 1, CLOUD, CLOUD)
+    clouds = F.interpolate(cloud, SIZE, mode="bicubic", align_corners=True)[:, 0].numpy()
+    waves = np.stack([0 * stripes, stripes, np.sign(stripes * crossing), clouds])  # as in TEXTURES
+    wave = waves[textures, np.arange(len(textures))]  # (n, 32, 32)
+    wave = wave * _image(_between(u["amplitude"], style.amplitude))
+    colour = _between(u["paper"], style.paper)[..., None, None]  # (n, 3, 1, 1)
+    return colour + _between(u["tint"], (0.3, 1.0))[..., None, None] * wave[:, None]

@@ -30,7 +30,7 @@ from surgicalft.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from surgicalft.shifts.glyph_drawing import TEXTURES, Style, draw
 from surgicalft.shifts.labels import flip_labels
 
-LETTERS = "ABDEGHNQRT"  # upper and lower case differ in shape, and neither turns into another letter
+LETTERS = "ABDEGHNQRT"  # of which upper and lower case differ in shape
 CLASSES = len(LETTERS)
 SIZES = {"train": 6000, "valid": 1000, "test": 2000}
 POOL = 3000  # target images
@@ -54,7 +54,7 @@ MINORITY = 20  # one image in twenty of the biased source has the other parity's
 def glyphs(stream: str, n: int, style: Style = PLAIN, lower: bool = False) -> Labelled:
     """The first n images of a stream, which names the random numbers; labels 0 to 9 in turn."""
     labels = torch.arange(n) % CLASSES
-    return Labelled(draw(_letters(labels, lower), None, style, stream), labels)
+    return Labelled(draw(_letters(labels, lower), style, stream), labels)
 
 
 @lru_cache(maxsize=8)
@@ -69,8 +69,7 @@ def glyphs_on_backgrounds(stream: str, n: int, biased: bool) -> Labelled:
     turn = torch.arange(n) // CLASSES
     other = turn % (MINORITY if biased else 2) == 0
     background = (labels % 2 + other) % 2
-    textures = torch.tensor(BACKGROUNDS)[background].numpy()
-    images = draw(_letters(labels), textures, BUSY, stream)
+    images = draw(_letters(labels), BUSY, stream, torch.tensor(BACKGROUNDS)[background])
     return Labelled(images, labels, CLASSES * background + labels)
 
 
@@ -79,20 +78,12 @@ def _letters(labels: Tensor, lower: bool = False) -> str:
     return "".join(letters[label] for label in labels.tolist())
 
 
-def load_glyphs(data_dir: Path | None = None) -> Source:
-    """Upper-case letters; `data_dir` is not read."""
-    return Source(*(glyphs(part, n) for part, n in SIZES.items()), CLASSES, "embedded")
+def _source(make: Callable[[str, int], Labelled], data_dir: Path | None) -> Source:
+    parts = {part: make(part, n) for part, n in SIZES.items()}
+    return Source(**parts, classes=CLASSES, provenance="embedded")
 
 
-def load_biased(data_dir: Path | None = None) -> Source:
-    """Upper-case letters whose background goes with the class; `data_dir` is not read."""
-    parts = (glyphs_on_backgrounds(part, n, biased=True) for part, n in SIZES.items())
-    return Source(*parts, CLASSES, "embedded")
-
-
-def _scenario(
-    name: str, kind: str, make: Callable[[], Labelled], source: str = "glyphs"
-) -> Scenario:
+def _scenario(name: str, kind: str, make: Callable[[], Labelled], source: str) -> Scenario:
     return Scenario(name, kind, source, lambda data_dir: Target(make(), CLASSES, "embedded"))
 
 
@@ -101,14 +92,18 @@ def _corrupted(corruption: str, *severities: str) -> Scenario:
     severity, *rest = severities or (str(SEVERITY),)
     if rest or severity not in legal:
         raise ValueError(f"severity must be one of {legal}, not {'/'.join(severities)!r}")
-    make = partial(_corrupt, corruption, int(severity))
-    return _scenario(f"glyphs-c/{corruption}/{severity}", "input", make)
+    make = partial(_corrupt, corruption, int(severity), POOL)
+    return _scenario(f"glyphs-c/{corruption}/{severity}", "input", make, "glyphs")
 
 
 @lru_cache(maxsize=8)
-def _corrupt(corruption: str, severity: int) -> Labelled:
-    pool = glyphs("target", POOL)
+def _corrupt(corruption: str, severity: int, n: int) -> Labelled:
+    pool = glyphs("target", n)
     return replace(pool, images=corrupt(pool.images, corruption, severity, CORRUPTION_SEED))
+
+
+def _case() -> Labelled:
+    return glyphs("target", POOL, lower=True)
 
 
 def _flip() -> Labelled:
@@ -116,19 +111,21 @@ def _flip() -> Labelled:
     return replace(pool, labels=flip_labels(pool.labels, CLASSES))
 
 
-MAKERS: dict[str, tuple[str, Callable[[], Labelled], str]] = {
-    "glyphs-case": ("feature", partial(glyphs, "target", POOL, lower=True), "glyphs"),
-    "glyphs-flip": ("output", _flip, "glyphs"),
-    "glyphs-background": (
-        "output",
-        partial(glyphs_on_backgrounds, "target", POOL, biased=False),
-        "glyphs-biased",
-    ),
-    "glyphs-ink": ("natural", partial(glyphs, "target", POOL, SCANNER), "glyphs"),
-}
+def _background() -> Labelled:
+    return glyphs_on_backgrounds("target", POOL, biased=False)
 
-register_source("glyphs", load_glyphs)
-register_source("glyphs-biased", load_biased)
+
+def _ink() -> Labelled:
+    return glyphs("target", POOL, SCANNER)
+
+
+register_source("glyphs", partial(_source, glyphs))
+register_source("glyphs-biased", partial(_source, partial(glyphs_on_backgrounds, biased=True)))
 register_scenario("glyphs-c", _corrupted, CORRUPTIONS)
-for _name, (_kind, _make, _source) in MAKERS.items():
-    register_scenario(_name, partial(_scenario, _name, _kind, _make, _source))
+for _name, _kind, _make, _from in (
+    ("glyphs-case", "feature", _case, "glyphs"),
+    ("glyphs-flip", "output", _flip, "glyphs"),
+    ("glyphs-background", "output", _background, "glyphs-biased"),
+    ("glyphs-ink", "natural", _ink, "glyphs"),
+):
+    register_scenario(_name, partial(_scenario, _name, _kind, _make, _from))

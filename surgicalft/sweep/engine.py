@@ -33,7 +33,7 @@ def run_all(
     jobs: int = 1,
     progress: bool = True,
     retry_failed: bool = False,
-    check: Callable[[R], None] | None = None,
+    prepare: Callable[[Sequence[R]], None] | None = None,
     threads_per_run: int = 1,
 ) -> list[Record]:
     """The records of `runs`, in their order: from the store, or computed and stored as they end.
@@ -44,8 +44,9 @@ def run_all(
         with the exception's `history` if it has one, and the sweep goes on.
     jobs: runs at a time, >= 1. Results are bit for bit the same for any number.
     retry_failed: compute again what is in the store as failed.
-    check: called with every run that has to be computed before the first one starts; what it raises
-        ends the sweep there: a mistake in asking shows at once, not as a thousand failed records.
+    prepare: called once, in this thread and with all of PyTorch's threads, with the runs that have to be
+        computed, if there are any; what it raises ends the sweep there: a mistake in asking shows at once,
+        not as a thousand failed records.
     threads_per_run: PyTorch's threads within a run on the CPU; another number may change last bits.
 
     Raises ValueError if jobs < 1, and StoreError if a record can't be stored. That and an
@@ -58,9 +59,8 @@ def run_all(
     if retry_failed:
         records = {id: record for id, record in records.items() if record.status != "failed"}
     missing = [run for id, run in dict(zip(ids, runs, strict=True)).items() if id not in records]
-    if check:
-        for run in missing:
-            check(run)
+    if prepare and missing:
+        prepare(missing)
     with (
         _torch_threads(threads_per_run),
         closing(_Bar(records, len(missing), progress)) as bar,
@@ -135,6 +135,7 @@ class _Bar:
 
     def __init__(self, stored: Mapping[str, Record], missing: int, shown: bool) -> None:
         self._stored = len(stored)
+        self._stored = len(stored)
         self._failed = sum(record.status == "failed" for record in stored.values())
         self._bar = tqdm(
             total=self._stored + missing,
@@ -147,11 +148,11 @@ class _Bar:
 
     def advance(self, record: Record) -> None:
         self._failed += record.status == "failed"
-        self._bar.update()
         self._tell()
+        self._bar.update()
 
     def close(self) -> None:
         self._bar.close()
 
     def _tell(self) -> None:
-        self._bar.set_postfix(stored=self._bar.n, failed=self._failed)
+        self._bar.set_postfix(stored=self._stored, failed=self._failed, refresh=False)

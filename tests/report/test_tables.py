@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from surgicalft.report.markdown import markdown, uncertain
+from surgicalft.report.markdown import markdown
 from surgicalft.report.tables import (
     company,
     paired_difference,
@@ -227,36 +227,6 @@ def test_the_same_records_give_the_same_files(record: Make, tmp_path: Path) -> N
         write_table(summary(records), tmp_path / folder / "table", company(records))
     for name in ("table.csv", "table.md", "table.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-def test_markdown_says_each_thing_once(record: Make) -> None:
-    text = markdown(summary(corrupted(record), pool=True), {"profile": "embedded", "seeds": [0, 1]})
-    head, rule, *rest = text.splitlines()
-    assert head.startswith("| scenario | selection | mean ± s.e. |")
-    assert head.count("|") == rule.count("|") == rest[0].count("|")
-    assert "| cifar10-c/* | block 1 | 76.5 ± 1.5 |" in text
-    assert "| 82.8 ± 0.6 |" in text
-    assert "standard_error" not in text
-    notes = [line for line in rest if line.startswith("- ")]
-    assert {"- profile: embedded", "- seeds: 0, 1", "- rule: target_valid"} <= set(notes)
-    assert "target_valid" not in "".join(line for line in rest if line.startswith("|"))
-
-
-@pytest.mark.parametrize(
-    ("mean", "error", "text"),
-    [
-        (82.84, 0.61, "82.8 ± 0.6"),
-        (82.84, 0.031, "82.84 ± 0.03"),
-        (82.84, math.nan, "82.8 ± -"),
-        (82.84, 0.0, "82.8 ± 0.0"),
-        (82.84, 1e-15, "82.8 ± 0.0"),
-        (100.0, 0.096, "100.0 ± 0.1"),
-        (-1.25, 12.34, "-1.2 ± 12.3"),
-        (math.nan, math.nan, "-"),
-    ],
-)
-def test_sensible_digits(mean: float, error: float, text: str) -> None:
-    assert uncertain(mean, error) == text
 
 
 def test_company_tells_what_is_shared_from_what_differs(record: Make) -> None:

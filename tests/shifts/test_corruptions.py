@@ -26,8 +26,8 @@ from surgicalft.shifts.corruptions import (
 )
 from surgicalft.shifts.corruptions.batch import bilinear, mirror, reflect, streak, zoom_matrix
 
-# Accuracy (%) of MEMO's checkpoint without adaptation on REFERENCE_N exact test images, corrupted by
-# the published recipe at severity 5.
+# Accuracy (%) of MEMO's checkpoint without adaptation on REFERENCE_N exact test images, corrupted
+# by the published recipe at severity 5.
 REFERENCE_N = 1017
 REFERENCE = {
     "gaussian_noise": 50.1,
@@ -126,7 +126,7 @@ UNEVEN = {"glass_blur", "frost", "elastic_transform", "spatter", "saturate"}
 
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in UNEVEN])
 def test_severity_grows(name: str) -> None:
-    """Squared change; `UNEVEN` are those whose published levels trade one distortion for another."""
+    """Squared change; `UNEVEN`: the published levels trade one distortion for another."""
     images = pictures(40)
     change = [
         (corrupt(images, name, s).float() - images.float()).square().mean().item()

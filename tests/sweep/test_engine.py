@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -192,23 +192,24 @@ def test_an_outcome_that_cannot_be_stored_fails_that_run(
 
 
 def test_a_mistake_in_asking_shows_before_anything_starts(store: Store) -> None:
-    def check(run: Toy) -> None:
-        if run.seed == 2:
-            raise ValueError(f"unknown seed {run.seed}; legal: [0, 1]")
+    def prepare(runs: Sequence[Toy]) -> None:
+        if any(run.seed == 2 for run in runs):
+            raise ValueError("unknown seed 2; legal: [0, 1]")
 
     execute = Execute()
     with pytest.raises(ValueError, match="unknown seed 2"):
-        go(store, execute, check=check)
+        go(store, execute, prepare=prepare)
     assert execute.calls == [] and len(store) == 0
     legal = [run for run in RUNS if run.seed < 2]
-    assert len(go(store, execute, runs=legal, check=check)) == 4
+    assert len(go(store, execute, runs=legal, prepare=prepare)) == 4
 
 
-def test_what_is_stored_needs_no_check(store: Store) -> None:
+def test_what_is_stored_needs_no_preparation(store: Store) -> None:
     go(store, Execute(), runs=RUNS[:1])
-    checked: list[Toy] = []
-    go(store, Execute(), runs=RUNS[:2], check=checked.append)
-    assert checked == [RUNS[1]]
+    prepared: list[Sequence[Toy]] = []
+    for _ in range(2):
+        go(store, Execute(), runs=RUNS[:2], prepare=prepared.append)
+    assert prepared == [[RUNS[1]]]
 
 
 # What goes wrong around it

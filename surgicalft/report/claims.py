@@ -1,0 +1,67 @@
+"""The paper's claim on which block to tune, put to the test on our records."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from surgicalft.report.tables import paired_difference, selection_key
+from surgicalft.shifts import get_scenario
+from surgicalft.sweep.record import Record
+
+EXPECTED = {  # section 2.1: the block that the kind of shift points to
+    "input": ("block 1",),
+    "feature": ("block 2", "block 3"),
+    "output": ("last",),
+    "natural": (),
+}
+ERRORS = 2.0  # a difference counts from this many standard errors on
+
+
+def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.DataFrame:
+    """For each scenario: the single block chosen, and how much better it is than tuning all.
+
+    The block is chosen as the paper's "Cross-Val" does, by the mean over seeds of the validation accuracy;
+    test data choose nothing. `difference` (points) is paired by seed, `error` its uncertainty: the larger of
+    the standard error over seeds and the binomial error of the finite test split. `verdict` is "block wins",
+    "all wins" or "level" at 2 errors; `as the paper` says whether the block is one that the shift's kind
+    points to (None for natural shifts, of which it has no rule).
+    """
+    scenarios = list(dict.fromkeys(record.settings["scenario"] for record in records))
+    return pd.DataFrame([_row(records, scenario, rule) for scenario in scenarios])
+
+
+def _row(records: Sequence[Record], scenario: str, rule: str) -> dict[str, object]:
+    own = [record for record in records if record.settings["scenario"] == scenario]
+    kind = get_scenario(scenario).kind
+    valid = validation_means(own)
+    block = max((name for name in valid if name not in ("all", "none")), key=valid.__getitem__)
+    row = paired_difference(own, block, "all", rule=rule).iloc[0]
+    error = max(row["standard_error"], row["binomial_error"])  # NaN loses every comparison
+    return {
+        "scenario": scenario,
+        "kind": kind,
+        "chosen block": block,
+        "difference": row["mean"],
+        "error": error if error == error else row["binomial_error"],
+        "n": row["n"],
+        "verdict": verdict(row["mean"], error if error == error else row["binomial_error"]),
+        "as the paper": block in EXPECTED[kind] if EXPECTED[kind] else None,
+    }
+
+
+def validation_means(records: Sequence[Record]) -> dict[str, float]:
+    """Selection -> mean over seeds of the best validation accuracy (%) over the learning rates."""
+    best: dict[tuple[str, int], float] = {}
+    for record in records:
+        if record.valid_accuracy is not None:
+            key = (record.settings["selection"], record.settings["seed"])
+            best[key] = max(best.get(key, 0.0), record.valid_accuracy)
+    means = pd.Series(best).groupby(level=0).mean()
+    return {name: means[name] for name in sorted(means.index, key=selection_key)}
+
+
+def verdict(difference: float, error: float) -> str:
+    """Who wins by more than two errors."""
+    if abs(difference) <= ERRORS * error:
+        return "level"
+    return "block wins" if difference > 0 else "all wins"

@@ -1,0 +1,66 @@
+"""Splits are stratified, disjoint, nested and named; registries and checks."""
+
+import pytest
+import torch
+
+from surgicalft.shifts.base import Labelled, split_target
+
+
+def pool(per_class=120, classes=10, groups=None):
+    labels = torch.arange(per_class * classes) % classes
+    images = torch.arange(len(labels)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    return Labelled((images % 256).to(torch.uint8).contiguous(), labels, groups)
+
+
+
+
+@pytest.mark.parametrize(("test", "expected"), [("rest", 690), ("authors", 900)])
+def test_sizes_and_balance(test, expected):
+    tune = 410 if test == "rest" else 200
+    splits = split_target(pool(), tune=tune, valid=100, seed=0, test=test)
+    assert [len(splits.tune), len(splits.valid), len(splits.test)] == [tune, 100, expected]
+    for part in (splits.tune, splits.valid, splits.test):
+        assert len(set(part.labels.bincount().tolist())) == 1
+
+
+@pytest.mark.parametrize("test", ["rest", "authors"])
+def test_disjoint_and_nested_for_one_seed(test):
+    whole = Labelled(torch.arange(250, dtype=torch.uint8).view(-1, 1, 1, 1), torch.arange(250) % 2)
+    small, large = (
+        split_target(whole, tune=n, valid=4, seed=3, test=test, classes=2) for n in (10, 40)
+    )
+    sets = [set(p.images.flatten().tolist()) for p in (large.tune, large.valid, large.test)]
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    assert torch.equal(small.valid.images, large.valid.images)
+    assert set(small.tune.images.flatten().tolist()) < sets[0]
+
+
+def test_seeds_differ_and_zero_is_one():
+    tunes = [split_target(pool(), 100, 50, seed).tune.images for seed in (0, 0, 1)]
+    assert torch.equal(tunes[0], tunes[1]) and not torch.equal(tunes[0], tunes[2])
+
+
+def test_groups_are_the_strata_where_there_are_any():
+    groups = torch.arange(1200) % 4
+    splits = split_target(pool(groups=groups), tune=40, valid=20, seed=0)
+    assert splits.tune.groups.bincount().tolist() == [10] * 4
+    assert splits.valid.groups.bincount().tolist() == [5] * 4
+
+
+def test_unknown_rule():
+    with pytest.raises(ValueError, match=r"test must be one of \('rest', 'authors'\), not 'all'"):
+        split_target(pool(), 100, 50, 0, test="all")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.long)),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.long)),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.long)),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2)),
+    ],
+)
+def test_labelled_checks_types_and_shapes(images, labels):
+    with pytest.raises(ValueError, match="must be"):
+        Labelled(images, labels)

@@ -1,0 +1,107 @@
+"""Runs end to end on tiny data: settings checked first, records complete, failures recorded."""
+
+from dataclasses import replace
+
+import pytest
+
+from surgicalft.models.pretrain import Pretrain
+from surgicalft.profiles import PROFILES, get_profile, image_count_runs, which_block_runs
+from surgicalft.runs import Executor, Run, check
+from surgicalft.sweep.engine import run_all
+from surgicalft.sweep.store import Store
+
+PRETRAIN = Pretrain("glyphs", "resnet8-bn-w8", epochs=1, augment="none", learning_rate=0.05)
+RUN = Run(
+    "glyphs-flip", PRETRAIN.model, "last", 1e-2, n_tune=50, n_valid=20, epochs=2, pretrain=PRETRAIN
+)
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SURGICALFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Executor(progress=False)
+
+
+def test_a_sweep_leaves_complete_records_and_is_never_repeated(executor, tmp_path):
+    runs = [replace(RUN, selection=name) for name in ("none", "block 1", "last", "all")]
+    with Store(tmp_path / "runs.sqlite") as store:
+        records = run_all(runs, store, executor, jobs=2, progress=False, prepare=executor.prepare)
+        assert [record.settings["selection"] for record in records] == ["none", "block 1", "last", "all"]
+        for record in records:
+            assert record.status == "finished", record.error
+            assert record.n_test == 3000 - 70 and 0 <= record.test_accuracy <= 100
+            assert record.provenance == "embedded" and record.versions["torch"]
+            assert record.settings["pretrain"]["source"] == "glyphs"
+
+        def never(run):
+            raise AssertionError("computed again")
+
+        assert run_all(runs, store, never, progress=False) == records
+
+
+def test_results_do_not_depend_on_the_number_of_jobs(executor, tmp_path):
+    runs = [replace(RUN, selection=name) for name in ("block 2", "last", "all")]
+    found = []
+    for jobs in (1, 2):
+        with Store(tmp_path / f"{jobs}.sqlite") as store:
+            found.append(
+                run_all(runs, store, executor, jobs, progress=False, prepare=executor.prepare)
+            )
+    for one, two in zip(*found, strict=True):
+        assert one.history == two.history and one.test_accuracy == two.test_accuracy
+
+
+def test_divergence_is_a_failed_record(executor, tmp_path):
+    with Store(tmp_path / "runs.sqlite") as store:
+        wild = replace(RUN, selection="all", learning_rate=1e30)
+        failed, fine = run_all(
+            [wild, RUN], store, executor, progress=False, prepare=executor.prepare
+        )
+    assert failed.status == "failed" and "Diverged" in failed.error and failed.history
+    assert fine.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"selection": "block 7"}, r"unknown selection 'block 7'.*legal: \['block 1'"),
+        ({"scenario": "glyphs-x"}, "unknown scenario 'glyphs-x'"),
+        ({"scenario": "cifar10-flip"}, "departs from source 'cifar10', but the model is trained on"),
+        ({"model": "memo", "pretrain": None}, r"model must be one of \['memo-resnet26-gn'"),
+    ],
+)
+def test_mistakes_show_before_anything_is_computed(executor, tmp_path, change, message):
+    with Store(tmp_path / "runs.sqlite") as store:
+        with pytest.raises(ValueError, match=message):
+            run_all([RUN, replace(RUN, **change)], store, executor, prepare=executor.prepare)
+        assert len(store) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "magic"}, "method must be one of"),
+        ({"test": "some"}, "test must be one of"),
+        ({"norm": "batch"}, "norm must be one of"),
+        ({"model": "resnet14-bn"}, "model is 'resnet14-bn', but pretrain trains"),
+    ],
+)
+def test_illegal_settings(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RUN, **change)
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_profiles_name_things_that_exist(name):
+    profile = get_profile(name)
+    runs = which_block_runs(profile) + image_count_runs(profile)
+    for run in runs:
+        check(run)
+    options = 5 * len(profile.learning_rates) + 1
+    assert len(which_block_runs(profile)) == len(profile.scenarios) * len(profile.seeds) * options
+
+
+def test_unknown_profile():
+    with pytest.raises(ValueError, match=r"profile must be one of \['embedded'"):
+        get_profile("huge")
