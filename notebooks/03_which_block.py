@@ -22,7 +22,9 @@
 # changes of the output (labels).
 
 # %% tags=["parameters"]
-profile: str = "embedded"  # "embedded" demonstrates; "cifar" and "paper" are evidence and need real images
+profile: str = (
+    "embedded"  # "embedded" demonstrates; "cifar" and "paper" are evidence and need real images
+)
 scenario: str = ""  # one scenario instead of the profile's, such as "glyphs-c/fog/3"
 data_dir: str = ""  # folder of real images; the environment's SURGICALFT_DATA if empty
 device: str = "cpu"  # "cuda" where there is a GPU
@@ -53,7 +55,11 @@ scenarios = (scenario,) if scenario else chosen.scenarios
 executor = Executor(find_data(data_dir), device, progress)
 store = Store(project_dir("results") / "runs.sqlite")
 stem = project_dir("figures", "03_which_block") / profile
-kind = "Real images" if chosen.evidence else "Embedded glyphs: a demonstration, not evidence for the paper"
+kind = (
+    "Real images"
+    if chosen.evidence
+    else "Embedded glyphs: a demonstration, not evidence for the paper"
+)
 display(Markdown(f"**Profile `{profile}`.** {kind}. Scenarios: {', '.join(scenarios)}."))
 
 # %% [markdown]

@@ -8,7 +8,14 @@ from surgicalft.freezing import freeze, trainable, unfreeze
 from surgicalft.models.pretrain import Pretrain, pretrained
 from surgicalft.models.zoo import load_published
 from surgicalft.runs import Executor, Run
-from surgicalft.shifts import Labelled, Splits, get_scenario, load_source, scenario_names, split_target
+from surgicalft.shifts import (
+    Labelled,
+    Splits,
+    get_scenario,
+    load_source,
+    scenario_names,
+    split_target,
+)
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.record import Record
 from surgicalft.sweep.store import Store

@@ -57,7 +57,12 @@ PROFILES = {
         Profile(
             "embedded",
             evidence=False,
-            scenarios=("glyphs-c/gaussian_noise", "glyphs-c/contrast", "glyphs-case", "glyphs-flip"),
+            scenarios=(
+                "glyphs-c/gaussian_noise",
+                "glyphs-c/contrast",
+                "glyphs-case",
+                "glyphs-flip",
+            ),
             model="resnet14-bn",
             pretrain=Pretrain("glyphs", "resnet14-bn", epochs=8, augment="none"),
             n_tune=200,

@@ -50,7 +50,9 @@ class Run:
         check_choice("test", self.test, TEST_RULES)
         check_choice("norm", self.norm, NORM_POLICIES)
         if self.pretrain is not None and self.pretrain.model != self.model:
-            raise ValueError(f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}")
+            raise ValueError(
+                f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ def _crosses(node: fx.Node, moving: set[fx.Node]) -> bool:
 
 
 def _prefix(graph: fx.Graph, moving: set[fx.Node], crossing: list[fx.Node]) -> fx.Graph:
-    new, copies = fx.Graph(), {}
+    new = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         if node not in moving:
             copies[node] = new.node_copy(node, copies.__getitem__)

@@ -98,7 +98,9 @@ def test_batch_statistics_in_front_forbid_the_cut(splits):
         for model, reuse in zip(models, (True, False), strict=True)
     ]
     assert results[0] == results[1]
-    assert not torch.equal(models[0].layer1[0].bn1.running_mean, network().layer1[0].bn1.running_mean)
+    assert not torch.equal(
+        models[0].layer1[0].bn1.running_mean, network().layer1[0].bn1.running_mean
+    )
     assert torch.equal(models[0].layer1[0].bn1.running_mean, models[1].layer1[0].bn1.running_mean)
 
 

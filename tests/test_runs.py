@@ -27,7 +27,12 @@ def test_a_sweep_leaves_complete_records_and_is_never_repeated(executor, tmp_pat
     runs = [replace(RUN, selection=name) for name in ("none", "block 1", "last", "all")]
     with Store(tmp_path / "runs.sqlite") as store:
         records = run_all(runs, store, executor, jobs=2, progress=False, prepare=executor.prepare)
-        assert [record.settings["selection"] for record in records] == ["none", "block 1", "last", "all"]
+        assert [record.settings["selection"] for record in records] == [
+            "none",
+            "block 1",
+            "last",
+            "all",
+        ]
         for record in records:
             assert record.status == "finished", record.error
             assert record.n_test == 3000 - 70 and 0 <= record.test_accuracy <= 100
@@ -67,7 +72,10 @@ def test_divergence_is_a_failed_record(executor, tmp_path):
     [
         ({"selection": "block 7"}, r"unknown selection 'block 7'.*legal: \['block 1'"),
         ({"scenario": "glyphs-x"}, "unknown scenario 'glyphs-x'"),
-        ({"scenario": "cifar10-flip"}, "departs from source 'cifar10', but the model is trained on"),
+        (
+            {"scenario": "cifar10-flip"},
+            "departs from source 'cifar10', but the model is trained on",
+        ),
         ({"model": "memo", "pretrain": None}, r"model must be one of \['memo-resnet26-gn'"),
     ],
 )

@@ -175,5 +175,3 @@ def _save(network: nn.Module, info: dict[str, Any], weights: Path, notes: Path) 
     partial.replace(weights)
     partial.write_text(json.dumps(info, indent=1))
     partial.replace(notes)
-
-

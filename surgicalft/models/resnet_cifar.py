@@ -25,6 +25,9 @@ class Normalize(nn.Module):
     Part of the network, so that a checkpoint is never fed images on the wrong scale.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         for name, value in (("mean", mean), ("std", std)):

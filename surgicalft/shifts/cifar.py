@@ -35,7 +35,18 @@ from surgicalft.shifts.download import fetch
 from surgicalft.shifts.image_folder import read_image_folder
 from surgicalft.shifts.labels import flip_labels
 
-CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()  # official order
+CLASSES = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+]  # official order
 VALID_FRACTION = 0.1
 CORRUPTION_SEED = 0
 
@@ -118,7 +129,9 @@ def _flip(name: str) -> Scenario:
     def load(data_dir: Path | None) -> Target:
         test = load_cifar(name, data_dir)["test"]
         flipped = replace(test, labels=flip_labels(test.labels, len(CLASSES)))
-        return Target(flipped, len(CLASSES), f"{name} test images ({COPIES[name].note}), y -> 9 - y")
+        return Target(
+            flipped, len(CLASSES), f"{name} test images ({COPIES[name].note}), y -> 9 - y"
+        )
 
     return Scenario(f"{name}-flip", "output", name, load)
 

@@ -53,7 +53,9 @@ def read_batches(place: Path) -> dict[str, Labelled]:
         try:
             data = TorchvisionCIFAR10(str(root), train=split == "train")
         except RuntimeError as error:
-            raise ValueError(f"{root / CIFAR10.folder} is incomplete or altered: {error}") from error
+            raise ValueError(
+                f"{root / CIFAR10.folder} is incomplete or altered: {error}"
+            ) from error
         images = torch.from_numpy(data.data.transpose(0, 3, 1, 2).copy())
         parts[split] = Labelled(images, torch.tensor(data.targets))
     return parts

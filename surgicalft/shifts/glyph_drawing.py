@@ -107,13 +107,10 @@ def _image(scalars: Array) -> Array:
 @cache
 def _outline(font: str, letter: str) -> NDArray[np.float32]:
     """Signed distance to the letter's outline, (64, 64), positive inside; unit: its longer side."""
-    path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf")
-    left, top, right, bottom = _face(path, LONGEST).getbbox(letter)
-    face = _face(path, round(LONGEST**2 / max(right - left, bottom - top)))
-    left, top, right, bottom = face.getbbox(letter)
-    corner = ((RENDERED - left - right) / 2, (RENDERED - top - bottom) / 2)
+    trial = _cropped(font, letter, LONGEST)
+    mask = _cropped(font, letter, round(LONGEST**2 / max(trial.size)))
     canvas = Image.new("L", (RENDERED, RENDERED))
-    ImageDraw.Draw(canvas).text(corner, letter, fill=255, font=face)
+    canvas.paste(mask, ((RENDERED - mask.width) // 2, (RENDERED - mask.height) // 2))
     inside = np.asarray(canvas) > 127
     distance = distance_transform_edt(inside) - distance_transform_edt(~inside)
     side = RENDERED // SHRINK
@@ -121,9 +118,15 @@ def _outline(font: str, letter: str) -> NDArray[np.float32]:
     return (small / LONGEST).astype(np.float32)
 
 
-def _face(path: str, size: int) -> ImageFont.FreeTypeFont:
+def _cropped(font: str, letter: str, size: int) -> Image.Image:
+    """The letter in black and white at a font size in pixels, with no margin."""
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
     # The basic layout engine is in every build of Pillow; the other one is not.
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+    face = ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+    image = Image.new("L", (3 * size, 3 * size))
+    ImageDraw.Draw(image).text((size, size), letter, fill=255, font=face)
+    image = image.point([0] * 128 + [255] * 128)
+    return image.crop(image.getbbox())
 
 
 def _coverage(letters: str, u: dict[str, Array], style: Style) -> Array:

@@ -19,9 +19,9 @@ def read_image_folder(
 ) -> dict[str, Labelled]:
     """Split name -> images (n, 3, size, size) in the order of their file names within each class.
 
-    Files of another `suffix` are left out. `path` is a folder or an archive that holds one folder with the splits in it. `counts` are the
-    images each split must have, so that a truncated copy is refused rather than used.
-    Decoded images are kept in the cache folder, by the path, size and time of the archive.
+    Files that do not end in `suffix` are left out. `path` is a folder, or an archive that holds one, with
+    the splits in it. `counts` are the images each split must have, so that a truncated copy is refused
+    rather than used. What an archive holds is kept in the cache folder, by the archive's path, size and time.
     """
     cached = _cached_file(path)
     if cached is None or not cached.exists():

@@ -67,7 +67,9 @@ def test_another_architecture(tmp_path):
     with pytest.raises(CheckpointError, match=r"another architecture.*unknown: layer1\.1"):
         load_weights(network(8), read_checkpoint(path), path)
     torch.save(ResNetCifar(8, widths=(16, 16, 16)).state_dict(), path)
-    with pytest.raises(CheckpointError, match=r"other shapes: .*\(16, 3, 3, 3\) for \(8, 3, 3, 3\)"):
+    with pytest.raises(
+        CheckpointError, match=r"other shapes: .*\(16, 3, 3, 3\) for \(8, 3, 3, 3\)"
+    ):
         load_weights(network(8), read_checkpoint(path), path)
 
 

@@ -88,5 +88,5 @@ def test_unknown_choices(wrong):
 
 
 def test_unknown_source():
-    with pytest.raises(ValueError, match="unknown source 'nothing'; legal: .*glyphs"):
+    with pytest.raises(ValueError, match=r"unknown source 'nothing'; legal: .*glyphs"):
         pretrained(Pretrain("nothing"))

@@ -9,6 +9,7 @@ from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.models.zoo import load_published
 from surgicalft.shifts.cifar import load_cifar
 
+
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_resnet26_has_the_published_size(norm):
     network = ResNetCifar(26, norm=norm)

@@ -12,8 +12,6 @@ def pool(per_class=120, classes=10, groups=None):
     return Labelled((images % 256).to(torch.uint8).contiguous(), labels, groups)
 
 
-
-
 @pytest.mark.parametrize(("test", "expected"), [("rest", 690), ("authors", 900)])
 def test_sizes_and_balance(test, expected):
     tune = 410 if test == "rest" else 200

@@ -128,7 +128,10 @@ def corrupted(tmp_path):
     """CIFAR-10-C's layout at 4 images a severity instead of 10,000."""
     place = tmp_path / "CIFAR-10-C"
     place.mkdir()
-    images = np.zeros((20, 32, 32, 3), dtype=np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None]
+    images = (
+        np.zeros((20, 32, 32, 3), dtype=np.uint8)
+        + np.arange(20, dtype=np.uint8)[:, None, None, None]
+    )
     np.save(place / "fog.npy", images)
     np.save(place / "labels.npy", np.tile(np.arange(4, dtype=np.uint8), 5))
     return tmp_path
@@ -186,7 +189,7 @@ def test_a_folder_that_is_missing_empty_or_short(folder, tmp_path):
     with pytest.raises(ValueError, match="119 test images, expected 120"):
         load_cifar("cifar10", folder)
     (folder / "cifar10" / "test" / "cat").rename(folder / "cifar10" / "test" / "lion")
-    with pytest.raises(ValueError, match="test has classes .*'lion'"):
+    with pytest.raises(ValueError, match=r"test has classes .*'lion'"):
         load_cifar("cifar10", folder)
 
 
@@ -236,7 +239,9 @@ def test_an_unreachable_publisher_is_named(tmp_path, monkeypatch):
 
 def test_more_target_images_than_there_are(folder):
     pool = load_cifar("cifar10", folder)["test"]
-    with pytest.raises(ValueError, match="class 0 has 12 target images, fewer than the 16 asked for"):
+    with pytest.raises(
+        ValueError, match="class 0 has 12 target images, fewer than the 16 asked for"
+    ):
         split_target(pool, tune=100, valid=50, seed=0)
     with pytest.raises(ValueError, match="tune=15 is not a multiple of the 10 classes"):
         split_target(pool, tune=15, valid=10, seed=0)

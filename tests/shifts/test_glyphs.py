@@ -74,7 +74,7 @@ def test_the_ink_is_what_differs_between_letters() -> None:
     blank = draw("A", Style(contrast=((0.0, 0.0),) * 3, amplitude=(0.0, 0.0)), "test")
     for letter in glyphs.LETTERS + glyphs.LETTERS.lower():
         darker = blank.int() - draw(letter, style, "test").int()
-        assert 0 <= darker.min() and darker.max() <= 52
+        assert darker.min() >= 0 and darker.max() <= 52
         assert 0.04 < (darker > 25).float().mean() < 0.4
 
 
