@@ -16,12 +16,19 @@ _TITLES = {
     "n_tune": "images to tune on",
     "learning_rates": "chosen learning rates",
 }
+_TWO_DECIMALS = ("binomial_error", "z")
+_ERRORS = {  # which column is whose uncertainty
+    "mean": "standard_error",
+    "paper": "paper_error",
+    "accuracy": "error",
+    "difference": "error",
+}
 
 
 def markdown(frame: pd.DataFrame, settings: dict[str, Any]) -> str:
     """A GitHub table, errors beside means; below it what all rows share, and the settings."""
     shown = pd.DataFrame({_TITLES.get(name, name): _texts(frame, name) for name in frame})
-    shown = shown.drop(columns=["standard_error", "paper_error", "paper_source"], errors="ignore")
+    shown = shown.drop(columns=[*_ERRORS.values(), "paper_source"], errors="ignore")
     own = {_TITLES["mean"], "paper"}
     same = [n for n in shown if len(shown) > 1 and n not in own and shown[n].nunique() == 1]
     notes = {n: shown[n].iloc[0] for n in same}
@@ -43,9 +50,9 @@ def uncertain(mean: float, error: float = math.nan) -> str:
 
 
 def _texts(frame: pd.DataFrame, name: str) -> list[str]:
-    errors = {"mean": "standard_error", "paper": "paper_error"}
-    if name in errors:
-        return [uncertain(*pair) for pair in zip(frame[name], frame[errors[name]], strict=True)]
+    if _ERRORS.get(name) in frame:
+        errors = frame[_ERRORS[name]]
+        return [uncertain(*pair) for pair in zip(frame[name], errors, strict=True)]
     return [_text(name, value) for value in frame[name]]
 
 
@@ -55,9 +62,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, float):
-        return (
-            "-" if math.isnan(value) else format(value, ".2f" if name == "binomial_error" else "g")
-        )
+        return "-" if math.isnan(value) else format(value, ".2f" if name in _TWO_DECIMALS else "g")
     return str(value) or "-"
 
 

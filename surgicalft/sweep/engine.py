@@ -135,7 +135,6 @@ class _Bar:
 
     def __init__(self, stored: Mapping[str, Record], missing: int, shown: bool) -> None:
         self._stored = len(stored)
-        self._stored = len(stored)
         self._failed = sum(record.status == "failed" for record in stored.values())
         self._bar = tqdm(
             total=self._stored + missing,
