@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN) -m pytest -n logical --maxprocesses 4
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce notebooks test test-all test-latest benchmarks check format format-check lint types clean
+.PHONY: help install reproduce evidence notebooks test test-all test-latest benchmarks check format format-check lint types clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1 | /p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ endef
 
 reproduce: $(STAMP)  ## execute every notebook on the embedded data; figures and tables go to figures/
 	$(BIN) -m surgicalft.notebooks reproduce
+
+evidence: $(STAMP)  ## the same on real images, from the folder SURGICALFT_DATA; hours on a CPU
+	$(BIN) -m surgicalft.report.evidence
+	$(BIN) -m surgicalft.notebooks reproduce --set profile=cifar
 
 notebooks: $(STAMP)  ## execute the paired notebooks that people read, in place
 	$(BIN) -m surgicalft.notebooks pair

@@ -31,7 +31,8 @@ def freeze(model: nn.Module, selection: Selection, norm: str = "eval") -> None:
 
     Chance: every module that stands in front of the first one with a tuned parameter, in the order of
     `model.modules()`, is held in evaluation mode, so that dropout and stochastic depth there are off and the
-    output there is the same at each pass. From that module on, and in the modules around it, they act as usual,
+    output there is the same at each pass, whatever is tuned. From that module on, and in the modules around
+    it (a dropout called in the forward of a stage whose second layer is the first tuned), they act as usual,
     also inside frozen blocks.
 
     `model.train()` and `eval()` work as before on everything else; neither is called for you. Frozen

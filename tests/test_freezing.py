@@ -192,7 +192,7 @@ def test_a_copy_is_frozen_by_itself() -> None:
     train(twin)
     assert changed(before, twin) == set(blocks.parameters("block 2"))
     assert not changed(before, model)
-    freeze(twin, blocks.select("all"), norm="train")
+    unfreeze(twin)
     assert all(modes(twin.train()).values())
 
 

@@ -30,9 +30,9 @@ FONTS = (
 )
 TEXTURES = ("plain", "stripes", "checks", "clouds")
 SIZE = 32  # pixels, the side of an image
-RENDERED = 256  # pixels, the side of the large rendering
-LONGEST = 160  # pixels, the longer side of the letter in it
-SHRINK = 4  # by which the distances are averaged down before they are kept
+RENDERED = 128  # pixels, the side of the large rendering
+LONGEST = 80  # pixels, the longer side of the letter in it
+SHRINK = 2  # by which the distances are averaged down before they are kept
 CLOUD = 6  # the cloud texture is a random CLOUD x CLOUD grid, interpolated
 CHUNK = 500  # images drawn at once, to bound memory
 

@@ -115,7 +115,7 @@ def test_accuracy_against_images_has_a_line_per_option(record: Make) -> None:
     table = summary(records(record, "glyphs-c/fog", images=(10, 100, 1000)))
     (axes,) = accuracy_against_images(table).axes
     curves = [line for line in axes.lines if len(line_data(line)[0]) == 3]
-    by_colour = {line.get_color(): line for line in curves if line.get_marker() not in "_|"}
+    by_colour = {line.get_color(): line for line in curves if str(line.get_marker()) not in "_|"}
     for name in ("block 1", "block 2", "last", "all"):
         line = by_colour[look(name)[0]]
         expected = [OPTIONS[name] + k for k in (1, 2, 3)]

@@ -94,7 +94,7 @@ def test_every_font_has_every_letter(font: str) -> None:
     for shape in shapes.values():
         rows, columns = np.nonzero(shape)
         longest = max(np.ptp(rows), np.ptp(columns)) + 1
-        assert abs(longest - 40) <= 2  # 160 / 4 pixels
+        assert abs(longest - 40) <= 2  # 80 / 2 pixels
         assert 0.02 < shape.mean() < 0.35
     for (a, one), (b, other) in combinations(shapes.items(), 2):
         overlap = (one & other).sum() / (one | other).sum()

@@ -293,7 +293,10 @@ def endless(run: Toy) -> dict[str, Any]:
 @both_ways
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, jobs: int) -> None:
     code = f"""
-import sys
+import sys, types
+package = types.ModuleType("surgicalft")  # without what its __init__ imports: that takes seconds
+package.__path__ = [{str(ROOT / "surgicalft")!r}]
+sys.modules["surgicalft"] = package
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_engine import *
 with Aloud(sys.argv[1]) as store:

@@ -40,11 +40,15 @@ FULL = Record(
     versions={"torch": "2"},
     created="2026-01-01T00:00:00+00:00",
 )
-CHILD = """
-import sys
+# A child process starts at once: the package's own __init__, which imports every network, is left out.
+CHILD = f"""
+import sys, types
+package = types.ModuleType("surgicalft")
+package.__path__ = [{str(ROOT / "surgicalft")!r}]
+sys.modules["surgicalft"] = package
 from surgicalft.sweep.store import Record, Store, StoreError
 def record(i):
-    return Record(f"run{i}", {"seed": i}, "finished", history=[{"note": "x" * 2000}])
+    return Record(f"run{{i}}", {{"seed": i}}, "finished", history=[{{"note": "x" * 2000}}])
 """
 
 

@@ -1,0 +1,60 @@
+"""Published models from local files, and errors that say where to get them."""
+
+import pytest
+import torch
+
+from surgicalft.blocks import Blocks
+from surgicalft.models import zoo
+from surgicalft.models.checkpoints import CheckpointError
+from surgicalft.models.resnet_cifar import ResNetCifar
+
+
+def test_published_checkpoint_from_a_local_file(tmp_path):
+    saved = ResNetCifar(26, norm="group")
+    torch.save({"net": saved.state_dict()}, tmp_path / "memo-cifar10-rn26-gn.pth")
+    loaded = zoo.load_published("memo-resnet26-gn", tmp_path)
+    assert torch.equal(loaded.conv1.weight, saved.conv1.weight) and not loaded.training
+
+
+def test_absent_checkpoint_says_what_where_and_whence(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"memo-cifar10-rn26-gn\.pth.*github\.com/zhangmarvin/memo"):
+        zoo.load_published("memo-resnet26-gn", tmp_path)
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match=r"unknown published model 'vgg'; legal: memo-resnet26-gn"):
+        zoo.load_published("vgg")
+
+
+def test_standard_wide_resnet_from_robustbenchs_own_layout(tmp_path):
+    """Random weights in the place and form in which robustbench keeps its file."""
+    pytest.importorskip("pyautoattack", reason="needs the extra robustbench")
+    saved = zoo.PUBLISHED["robustbench-standard"].build()
+    assert sum(value.numel() for value in saved.parameters()) == 36_479_194
+    path = tmp_path / "cifar10" / "corruptions" / "Standard.pt"
+    path.parent.mkdir(parents=True)
+    torch.save(saved.state_dict(), path)
+    loaded = zoo.load_published("robustbench-standard", tmp_path)
+    assert torch.equal(loaded.fc.weight, saved.fc.weight) and not loaded.training
+    blocks = Blocks.of(loaded)
+    assert blocks.names == ("block 1", "block 2", "block 3", "last")
+    assert blocks.block_of("bn1.weight") == "block 3"
+    path.write_bytes(path.read_bytes()[: 10**6])
+    with pytest.raises(CheckpointError, match=r"Standard\.pt: truncated"):
+        zoo.load_published("robustbench-standard", tmp_path)
+
+
+def test_an_unreachable_publisher_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("pyautoattack", reason="needs the extra robustbench")
+    from surgicalft.compat import import_robustbench
+
+    import_robustbench()
+    import robustbench.utils
+
+    def unreachable(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(robustbench.utils, "load_model", unreachable)
+    monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"Standard\.pt could not be downloaded.*robustbench"):
+        zoo.load_published("robustbench-standard", tmp_path)

@@ -1,0 +1,28 @@
+"""What the README shows works as it stands."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_of_python_run():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert 0 <= names["tuned"].test_accuracy <= 100  # type: ignore[attr-defined]
+
+
+def test_every_file_it_links_to_exists():
+    root = Path(__file__).parents[1]
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_every_make_target_it_names_exists():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"make ([a-z-]+)", README)) - {"sure"}
+    assert {"reproduce", "test"} <= targets
+    assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
