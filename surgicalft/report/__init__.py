@@ -1,0 +1,1 @@
+"""What came out: tables and figures, with the published numbers beside ours."""
