@@ -13,8 +13,9 @@ last stage and the classifier form a block of their own, a mere normalisation th
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from torch import nn
@@ -26,10 +27,14 @@ Groups = list[tuple[str, list[str]]]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is tuned: names of parameters, in the model's order, under a name for tables and records."""
+    """What is tuned: names of parameters, in the blocks' order, under a name for tables and records.
+
+    `front` names the parameters of all blocks in front of the first that holds a tuned one.
+    """
 
     name: str
     parameters: tuple[str, ...]
+    front: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,13 @@ class Blocks:
 
     def __post_init__(self) -> None:
         named = [*self.names, *(name for name, _ in self.tensor_lists)]
-        bad = [n for n in named if n in RESERVED or ":" in n or named.count(n) > 1]
-        if bad:
+        times = Counter(named)
+        if bad := [n for n in times if n in RESERVED or ":" in n or times[n] > 1]:
             raise ValueError(f"names must be unique, without ':' and none of {RESERVED}, not {bad}")
         if empty := [block.name for block in self.blocks if not block.parameters]:
             raise ValueError(f"every block needs a parameter; empty: {empty}")
-        known = self._all()
-        if twice := sorted({name for name in known if known.count(name) > 1}):
+        known = Counter(self._all())
+        if twice := [name for name in known if known[name] > 1]:
             raise ValueError(f"parameters in more than one block: {twice}")
         for name, tensors in self.tensor_lists:
             if absent := [tensor for tensor in tensors if tensor not in known]:
@@ -121,7 +126,7 @@ class Blocks:
             return self._tensors(what)
         lists = dict(self.tensor_lists)
         if what in lists:
-            return Selection(what, self._tensors(lists[what]).parameters)
+            return replace(self._tensors(lists[what]), name=what)
         if what in ("all", "none"):
             return Selection(what, self._all() if what == "all" else ())
         first, colon, last = what.partition(":")
@@ -129,11 +134,12 @@ class Blocks:
             return self._tensors([name.strip() for name in last.split(",")])
         if colon:
             i, j = self._range(first, last)
-            return Selection(what, _join(self.blocks[i:j]))
+            return Selection(what, _join(self.blocks[i:j]), _join(self.blocks[:i]))
         if what not in self.names:
             legal = [*self.names, "FIRST:LAST", "all", "none", *lists, "tensors:NAME,NAME"]
             raise _unknown("selection", what, legal)
-        return Selection(what, self.parameters(what))
+        i = self._index(what)
+        return Selection(what, self.blocks[i].parameters, _join(self.blocks[:i]))
 
     def summary(self) -> str:
         """One line per block: name, number of tensors, number of parameters."""
@@ -164,8 +170,11 @@ class Blocks:
         for name in names:
             if name not in known:
                 raise _unknown("parameter", name, known)
-        chosen = tuple(name for name in known if name in set(names))
-        return Selection(f"tensors:{','.join(chosen)}" if chosen else "none", chosen)
+        if not names:
+            return Selection("none", ())
+        chosen = tuple(name for name in known if name in names)
+        first = self._index(self.block_of(chosen[0]))
+        return Selection(f"tensors:{','.join(chosen)}", chosen, _join(self.blocks[:first]))
 
 
 def _join(blocks: Sequence[Block]) -> tuple[str, ...]:

@@ -29,11 +29,11 @@ def freeze(model: nn.Module, selection: Selection, norm: str = "eval") -> None:
     parameter, "train" all; under "train" the statistics of frozen layers do change. Layers without running
     statistics (GroupNorm, LayerNorm, BatchNorm with `track_running_stats=False`) have one mode only.
 
-    Chance: every module that stands in front of the first one with a tuned parameter, in the order of
-    `model.modules()`, is held in evaluation mode, so that dropout and stochastic depth there are off and the
-    output there is the same at each pass, whatever is tuned. From that module on, and in the modules around
-    it (a dropout called in the forward of a stage whose second layer is the first tuned), they act as usual,
-    also inside frozen blocks.
+    Chance: every module in front of the first one with a tuned parameter is held in evaluation mode, so that
+    dropout and stochastic depth there are off and the output there is the same at each pass, whatever is
+    tuned. In front is what comes earlier in `model.modules()` or holds parameters of `selection.front` only.
+    From that module on, and in the modules around it (a dropout called in the forward of a stage whose second
+    layer is the first tuned), they act as usual, also inside frozen blocks.
 
     `model.train()` and `eval()` work as before on everything else; neither is called for you. Frozen
     parameters lose their gradient. Raises ValueError for an unknown policy or unknown parameters.
@@ -50,10 +50,11 @@ def freeze(model: nn.Module, selection: Selection, norm: str = "eval") -> None:
         parameter.requires_grad_(name in selection.parameters)
         if not parameter.requires_grad:
             parameter.grad = None
-    front = _in_front(model)
+    front = _in_front(model, {id(parameters[name]) for name in selection.front})
     for module in model.modules():
         if _uses_stored(module, norm) if _has_statistics(module) else module in front:
-            module.__class__ = _held(type(module))
+            kind: Any = type(module)
+            module.__class__ = _held(kind)
     model.train(model.training)
 
 
@@ -92,7 +93,7 @@ def _held(cls: Any) -> Any:
     return new_class(cls.__name__, (Held, cls), exec_body=lambda body: body.update(names))
 
 
-def _new(cls: type[nn.Module], *args: Any) -> nn.Module:
+def _new(cls: Any, *args: Any) -> nn.Module:
     held = _held(cls)
     module: nn.Module = held.__new__(held, *args)
     return module
@@ -114,8 +115,11 @@ def _uses_stored(module: nn.Module, norm: str) -> bool:
     return norm == "eval"
 
 
-def _in_front(model: nn.Module) -> set[nn.Module]:
-    """Modules in front of the first with a tuned parameter of its own, without those that contain it."""
+def _in_front(model: nn.Module, fixed: set[int]) -> set[nn.Module]:
+    """The modules of which nothing stands at or behind the first with a tuned parameter of its own.
+
+    `fixed` are the ids of parameters known to be in front: registration need not follow computation.
+    """
     named = dict(model.named_modules())
     tuned = (n for n, m in named.items() if any(p.requires_grad for p in m.parameters(False)))
     first = next(tuned, None)
@@ -123,4 +127,6 @@ def _in_front(model: nn.Module) -> set[nn.Module]:
         return set(named.values())
     names = list(named)
     before = names[: names.index(first)]
-    return {named[n] for n in before if n and not first.startswith(f"{n}.")}
+    front = {named[name] for name in before if name and not first.startswith(f"{name}.")}
+    owned = {module: {id(p) for p in module.parameters()} for module in named.values()}
+    return front | {module for module, ids in owned.items() if ids and ids <= fixed}

@@ -3,7 +3,7 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -87,6 +87,7 @@ def test_blocks_do_not_change() -> None:
     assert Blocks.of(MODEL) == BLOCKS and hash(Blocks.of(MODEL)) == hash(BLOCKS)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_ranges_are_slices_and_merging_keeps_the_partition(i: int, j: int) -> None:
     first, last = BLOCKS.names[i], BLOCKS.names[j]
@@ -131,11 +132,20 @@ def test_selections(what: str, expected: tuple[str, ...]) -> None:
     assert BLOCKS.select(BLOCKS.select(what).name).parameters == expected  # the name says it all
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(NAMES)))
 def test_tensors_are_taken_in_the_models_order(names: list[str]) -> None:
     selection = BLOCKS.select(names)
     assert selection.parameters == tuple(name for name in NAMES if name in names)
     assert BLOCKS.select(selection.name) == selection
+
+
+@pytest.mark.parametrize(
+    "what", ["block 2", "block 2:last", "tensors:layer2.0.conv1.weight,fc.bias"]
+)
+def test_a_selection_knows_what_is_in_front(what: str) -> None:
+    assert BLOCKS.select(what).front == BLOCKS.parameters("block 1")
+    assert BLOCKS.select("all").front == BLOCKS.select("first_layer").front == ()
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,18 @@ def test_chance_is_off_in_front_of_the_first_tuned_layer(what: str, off: int) ->
     assert not any(layer(x).equal(layer(x)) for layer in behind)
 
 
+def test_chance_is_off_in_front_where_registration_departs_from_computation() -> None:
+    model = Chancy()
+    model.embed2 = nn.Linear(16, 16)  # used in front of stage2, registered behind it ...
+    first = model.stage1
+    del model.stage1
+    model.stage1 = first  # ... as is stage1
+    blocks = Blocks.of(model, {"a": "stage1", "b": "embed2|stage2", "c": "stage3"})
+    freeze(model, blocks.select("b:c"))
+    model.train()
+    assert not model.stage1.training and not model.stage1.fc.training and model.stage2.training
+
+
 def test_nothing_tuned_is_all_fixed() -> None:
     model = Chancy()
     freeze(model, Blocks.of(model).select("none"), norm="tuned")

@@ -22,7 +22,13 @@ class Other:
 
 
 def test_equal_settings_have_one_identity_and_different_ones_do_not():
-    settings = [One(), One(1), Other(), One(b=Pretrain("glyphs")), One(b=Pretrain("glyphs", seed=1))]
+    settings = [
+        One(),
+        One(1),
+        Other(),
+        One(b=Pretrain("glyphs")),
+        One(b=Pretrain("glyphs", seed=1)),
+    ]
     names = {identity(s) for s in settings}
     assert len(names) == len(settings) and all(len(name) == 16 for name in names)
     assert identity(One(0)) == identity(One()) != identity(One(), "more")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
 from surgicalft.paths import cache_dir
 from surgicalft.shifts.base import Labelled
@@ -47,11 +46,13 @@ def read_batches(place: Path) -> dict[str, Labelled]:
 
     `place` holds cifar-10-batches-py/, or is the official archive, which is then unpacked in the cache.
     """
+    from torchvision import datasets  # takes seconds to import, and few need it
+
     root = _unpacked(place) if place.is_file() else place
     parts = {}
     for split in ("train", "test"):
         try:
-            data = TorchvisionCIFAR10(str(root), train=split == "train")
+            data = datasets.CIFAR10(str(root), train=split == "train")
         except RuntimeError as error:
             raise ValueError(
                 f"{root / CIFAR10.folder} is incomplete or altered: {error}"

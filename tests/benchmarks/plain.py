@@ -18,8 +18,8 @@ from surgicalft.shifts.base import Labelled, Splits
 
 def plain_fine_tune(
     model: nn.Module, selection: str, splits: Splits, settings: FineTune
-) -> tuple[float, float]:
-    """Validation and test accuracy (%) at the epoch of the best validation accuracy."""
+) -> list[tuple[float, float]]:
+    """Validation and test accuracy (%) after each epoch."""
     names = set(Blocks.of(model).select(selection).parameters)
     parameters = [value for name, value in model.named_parameters() if name in names]
     optimizer = torch.optim.Adam(
@@ -36,10 +36,8 @@ def plain_fine_tune(
             model.zero_grad()
             F.cross_entropy(model(images), labels).backward()
             optimizer.step()
-        accuracy, loss = _evaluate(model, valid)
-        results.append((accuracy, -loss, _evaluate(model, test)[0]))
-    best = max(results, key=lambda result: result[:2])
-    return best[0], best[2]
+        results.append((_evaluate(model, valid), _evaluate(model, test)))
+    return results
 
 
 def _dataset(data: Labelled) -> TensorDataset:
@@ -47,10 +45,8 @@ def _dataset(data: Labelled) -> TensorDataset:
 
 
 @torch.no_grad()
-def _evaluate(model: nn.Module, data: TensorDataset) -> tuple[float, float]:
-    correct = loss = 0.0
+def _evaluate(model: nn.Module, data: TensorDataset) -> float:
+    correct = 0
     for images, labels in DataLoader(data, batch_size=64):
-        outputs = model(images)
-        correct += (outputs.argmax(1) == labels).sum().item()
-        loss += F.cross_entropy(outputs, labels, reduction="sum").item()
-    return 100 * correct / len(data), loss / len(data)
+        correct += int((model(images).argmax(1) == labels).sum())
+    return 100 * correct / len(data)

@@ -1,7 +1,8 @@
 """How much faster than a plain PyTorch loop: ResNet-26, 15 epochs, 1,000 / 100 / 900 images.
 
-Both sides compute the same: same batches, same accuracy at the end (asserted). A ratio is the median over
-ROUNDS of plain seconds / our seconds, the two sides taking turns; seconds themselves are never asserted.
+Both sides compute the same: same batches, same accuracy epoch by epoch (asserted; at the end and to rounding in
+tests/test_finetune.py). A ratio is the median over ROUNDS of plain seconds / our seconds, the two sides taking
+turns in processes of their own; seconds are never asserted.
 """
 
 import os
@@ -35,7 +36,6 @@ def test_one_run(benchmark, sides, selection):
         slow = plain.submit(plain_run, selection, rate).result()
         fast = ours.submit(our_run, selection, rate).result()
         assert fast["valid"] == pytest.approx(slow["valid"], abs=POINTS)
-        assert fast["test"] == pytest.approx(slow["test"], abs=POINTS)
         pairs.append((slow["seconds"], fast["seconds"]))
 
     benchmark.pedantic(paired, rounds=ROUNDS)
@@ -56,9 +56,8 @@ def test_whole_sweep(benchmark, sides):
     def paired():
         slow = [plain.submit(plain_run, name, rates[name][1]).result() for name in SELECTIONS]
         fast = ours.submit(our_sweep, cells, jobs).result()
-        middle = fast["test"][1::3]
-        for one, other in zip(slow, middle, strict=True):
-            assert other == pytest.approx(one["test"], abs=POINTS)
+        for one, other in zip(slow, fast["valid"][1::3], strict=True):
+            assert other == pytest.approx(one["valid"], abs=POINTS)
         pairs.append((3 * sum(run["seconds"] for run in slow), fast["seconds"]))
 
     benchmark.pedantic(paired, rounds=ROUNDS)

@@ -17,7 +17,9 @@ def test_published_checkpoint_from_a_local_file(tmp_path):
 
 
 def test_absent_checkpoint_says_what_where_and_whence(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"memo-cifar10-rn26-gn\.pth.*github\.com/zhangmarvin/memo"):
+    with pytest.raises(
+        FileNotFoundError, match=r"memo-cifar10-rn26-gn\.pth.*github\.com/zhangmarvin/memo"
+    ):
         zoo.load_published("memo-resnet26-gn", tmp_path)
 
 
@@ -56,5 +58,7 @@ def test_an_unreachable_publisher_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(robustbench.utils, "load_model", unreachable)
     monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"Standard\.pt could not be downloaded.*robustbench"):
+    with pytest.raises(
+        FileNotFoundError, match=r"Standard\.pt could not be downloaded.*robustbench"
+    ):
         zoo.load_published("robustbench-standard", tmp_path)

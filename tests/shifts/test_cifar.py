@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
 from surgicalft.shifts import cifar, get_scenario, load_source, scenario_names, split_target
 from surgicalft.shifts.cifar import CLASSES, COPIES, Copy, load_cifar
-from surgicalft.shifts.cifar_files import TorchvisionCIFAR10, read_corrupted
+from surgicalft.shifts.cifar_files import read_corrupted
 from surgicalft.shifts.image_folder import read_image_folder
 
 PER_CLASS = {"train": 20, "test": 12}
@@ -110,10 +111,10 @@ def test_official_batches_through_torchvision(tmp_path, monkeypatch):
     (place / "batches.meta").write_bytes(pickle.dumps({"label_names": CLASSES}))
     with pytest.raises(ValueError, match="incomplete or altered"):
         load_cifar("cifar10", tmp_path)
-    monkeypatch.setattr(TorchvisionCIFAR10, "train_list", [[n, None] for n in names[:5]])
-    monkeypatch.setattr(TorchvisionCIFAR10, "test_list", [["test_batch", None]])
+    monkeypatch.setattr(CIFAR10, "train_list", [[n, None] for n in names[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", None]])
     monkeypatch.setattr(
-        TorchvisionCIFAR10,
+        CIFAR10,
         "meta",
         {"filename": "batches.meta", "key": "label_names", "md5": None},
     )
