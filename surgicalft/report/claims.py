@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from surgicalft.report.tables import paired_difference, selection_key
+from surgicalft.report.tables import paired_difference, selection_key, summary
 from surgicalft.shifts import get_scenario
 from surgicalft.sweep.record import Record
 
@@ -21,7 +22,7 @@ def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.Data
     """For each scenario: the single block chosen, and how much better it is than tuning all.
 
     The block is chosen as the paper's "Cross-Val" does, by the mean over seeds of the validation accuracy;
-    test data choose nothing. `difference` (points) is paired by seed, `error` its uncertainty: the larger of
+    test data choose nothing. `position` counts it from the input, `accuracy` is its own (%). `difference` (points) is paired by seed, `error` its uncertainty: the larger of
     the standard error over seeds and the binomial error of the finite test split. `verdict` is "block wins",
     "all wins" or "level" at 2 errors; `as the paper` says whether the block is one that the shift's kind
     points to (None for natural shifts, of which it has no rule).
@@ -36,17 +37,25 @@ def _row(records: Sequence[Record], scenario: str, rule: str) -> dict[str, objec
     valid = validation_means(own)
     block = max((name for name in valid if name not in ("all", "none")), key=valid.__getitem__)
     row = paired_difference(own, block, "all", rule=rule).iloc[0]
-    error = max(row["standard_error"], row["binomial_error"])  # NaN loses every comparison
+    error = np.fmax(row["standard_error"], row["binomial_error"])  # the former is NaN for one seed
     return {
         "scenario": scenario,
         "kind": kind,
         "chosen block": block,
+        "position": list(valid).index(block) + 1,
+        "accuracy": _accuracy(own, block, rule),
         "difference": row["mean"],
-        "error": error if error == error else row["binomial_error"],
+        "error": error,
         "n": row["n"],
-        "verdict": verdict(row["mean"], error if error == error else row["binomial_error"]),
+        "verdict": verdict(row["mean"], error),
         "as the paper": block in EXPECTED[kind] if EXPECTED[kind] else None,
     }
+
+
+def _accuracy(records: Sequence[Record], selection: str, rule: str) -> float:
+    """Mean over seeds of the test accuracy of one selection."""
+    table = summary(records, rule=rule)
+    return float(table.loc[table["selection"] == selection, "mean"].iloc[0])
 
 
 def validation_means(records: Sequence[Record]) -> dict[str, float]:
