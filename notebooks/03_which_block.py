@@ -56,7 +56,7 @@ scenarios = (scenario,) if scenario else chosen.scenarios
 executor = Executor(find_data(data_dir), device, progress)
 store = Store(project_dir("results") / "runs.sqlite")
 stem = project_dir("figures", "03_which_block") / profile
-kind = (
+status = (
     "Real images"
     if chosen.evidence
     else "Embedded glyphs: a demonstration, not evidence for the paper"
@@ -122,7 +122,7 @@ if curve:
 failed = [record for record in records if record.status == "failed"]
 assert not failed, failed[0].error
 untuned = summary(records).query("selection == 'none'").set_index("scenario")["mean"]
-gains = verdicts.set_index("scenario")["accuracy"] - untuned
+gains = verdicts.set_index("scenario")["block accuracy"] - untuned
 assert (gains > 0).all(), f"tuning the chosen block does not help:\n{gains}"
 first, last = (verdicts.query("kind == @kind")["position"] for kind in ("input", "output"))
 assert first.empty or last.empty or first.max() < last.min(), f"no such order:\n{verdicts}"

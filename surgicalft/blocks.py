@@ -250,24 +250,39 @@ def _classifiers(model: nn.Module) -> list[str]:
 def _by_matcher(model: nn.Module, names: list[str]) -> list[list[str]]:
     """timm's groups, in its order.
 
-    timm puts what its matcher forgets behind everything else, even a token or a normalisation of the stem
-    (`reg_token`, `norm_pre` in 1.0.9). Here it goes with the parameter registered before it, and only
-    what is registered behind all that the matcher knows forms a last group.
+    timm puts what its matcher forgets behind everything else, and what it takes for the last normalisation
+    into the last stage, even a token or a normalisation of the stem (`reg_token`, `norm_pre` in 1.0.9). Such
+    a parameter goes with the one registered before it here, unless it is registered behind all others.
     """
-    from timm.models._manipulate import group_with_matcher
-
     try:
-        matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
+        matcher = cast(Any, model).group_matcher(coarse=True)
     except (AttributeError, AssertionError):
         return []
-    group = group_with_matcher(((n, None) for n in [*names, REST]), matcher, reverse=True)
-    rest = group[REST]
-    known = [i for i, name in enumerate(names) if group[name] != rest]
-    current = min((group[names[i]] for i in known), default=rest)
-    for name in names[: known[-1] + 1] if known else ():
-        current = group[name] = current if group[name] == rest else group[name]
-    ordered = sorted({group[name] for name in names})
-    return [[name for name in names if group[name] == i] for i in ordered]
+    group, sure = _ordinals(names, matcher), _ordinals(names, _without_afterthoughts(matcher))
+    known = [i for i, name in enumerate(names) if sure[name] != sure[REST]]
+    current = min((group[names[i]] for i in known), default=0)
+    for name in names[: known[-1]] if known else ():
+        current = group[name] = current if sure[name] == sure[REST] else group[name]
+    return [[n for n in names if group[n] == i] for i in sorted({group[n] for n in names})]
+
+
+def _ordinals(names: list[str], matcher: Any) -> dict[str, int]:
+    """Name -> number of timm's group, 0 in front; `REST` -> number of the group of unmatched names."""
+    from timm.models._manipulate import group_with_matcher  # here: timm takes seconds to import
+
+    named = ((name, None) for name in [*names, REST])
+    ordinals: dict[str, int] = group_with_matcher(named, matcher, reverse=True)
+    return ordinals
+
+
+def _without_afterthoughts(matcher: Any) -> Any:
+    """The matcher without the patterns that put something into the group before."""
+    from timm.models._manipulate import MATCH_PREV_GROUP
+
+    if not isinstance(matcher, dict):
+        return matcher
+    specs = {k: v if isinstance(v, list | tuple) else [(v, None)] for k, v in matcher.items() if v}
+    return {k: [s for s in v if s[1] != MATCH_PREV_GROUP] for k, v in specs.items()}
 
 
 def _by_stages(model: nn.Module, names: list[str]) -> list[list[str]]:

@@ -129,4 +129,5 @@ def _in_front(model: nn.Module, fixed: set[int]) -> set[nn.Module]:
     before = names[: names.index(first)]
     front = {named[name] for name in before if name and not first.startswith(f"{name}.")}
     owned = {module: {id(p) for p in module.parameters()} for module in named.values()}
-    return front | {module for module, ids in owned.items() if ids and ids <= fixed}
+    early = (module for module, ids in owned.items() if ids and ids <= fixed)
+    return front.union(*(module.modules() for module in early))

@@ -27,6 +27,7 @@ class Profile:
     n_tune: int
     n_valid: int
     epochs: int
+    batch_size: int
     learning_rates: tuple[float, ...]
     last_learning_rates: tuple[float, ...]  # the last layer alone bears and needs larger ones
     seeds: tuple[int, ...]
@@ -44,6 +45,7 @@ class Profile:
             n_tune=self.n_tune,
             n_valid=self.n_valid,
             epochs=self.epochs,
+            batch_size=self.batch_size,
             pretrain=pretrain,
         )
         return replace(base, **more)  # type: ignore[arg-type]
@@ -58,21 +60,24 @@ PROFILES = {
             "embedded",
             evidence=False,
             scenarios=(
+                "glyphs-c/spatter",
                 "glyphs-c/gaussian_noise",
-                "glyphs-c/contrast",
                 "glyphs-case",
                 "glyphs-flip",
+                "glyphs-background",
+                "glyphs-ink",
             ),
-            model="resnet14-bn",
-            pretrain=Pretrain("glyphs", "resnet14-bn", epochs=8, augment="none"),
+            model="resnet8-bn-w8",
+            pretrain=Pretrain("glyphs", "resnet8-bn-w8", epochs=7, batch_size=64, augment="none"),
             n_tune=200,
             n_valid=100,
             epochs=15,
-            learning_rates=(1e-2, 1e-3),
-            last_learning_rates=(1e-1, 1e-2),
+            batch_size=32,  # 64 would leave 200 images four steps an epoch
+            learning_rates=(1e-2, 3e-3, 1e-3),
+            last_learning_rates=(1e-1, 1e-2, 1e-3),
             seeds=(0, 1),
             image_counts=(20, 50, 100, 200),
-            count_scenario="glyphs-c/gaussian_noise",
+            count_scenario="glyphs-c/spatter",
         ),
         Profile(
             "cifar",
@@ -89,6 +94,7 @@ PROFILES = {
             n_tune=1000,
             n_valid=100,
             epochs=15,
+            batch_size=64,
             learning_rates=PAPER_RATES,
             last_learning_rates=PAPER_LAST_RATES,
             seeds=(0, 1),
@@ -104,6 +110,7 @@ PROFILES = {
             n_tune=1000,
             n_valid=100,
             epochs=15,
+            batch_size=64,
             learning_rates=PAPER_RATES,
             last_learning_rates=PAPER_LAST_RATES,
             seeds=(0, 1, 2),

@@ -13,7 +13,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from surgicalft.blocks import Blocks
-from surgicalft.freezing import freeze, trainable
+from surgicalft.freezing import freeze
+
+NOT_ON_META = ("efficientvit_b0",)  # its forward asks for autocast, which the meta device has not
 
 
 class LinspaceOnCpu(TorchFunctionMode):
@@ -77,6 +79,100 @@ def go_through(names: list[str]) -> None:
     assert not wrong
 
 
+class FirstUse(TorchFunctionMode):
+    """Notes in which order the parameters of `model` are first used."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.names = {id(p): name for name, p in model.named_parameters()}
+        self.order: list[str] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if func.__name__ != "__get__":  # reading a shape is no use
+            self.order += [n for n in self._parameters([args, kwargs]) if n not in self.order]
+        return func(*args, **(kwargs or {}))
+
+    def _parameters(self, values: object) -> list[str]:
+        if isinstance(values, Mapping):
+            values = list(values.values())
+        if isinstance(values, tuple | list):
+            return [name for value in values for name in self._parameters(value)]
+        return [self.names[id(values)]] if id(values) in self.names else []
+
+
+def misordered(name: str) -> list[str]:
+    """The blocks of an architecture in the order of their first use, [] where that is their order."""
+    model = build(name)[0].to("meta").eval()
+    blocks = Blocks.of(model)
+    with FirstUse(model) as uses:
+        model(torch.empty(2, *model.pretrained_cfg["input_size"], device="meta"))
+    used = list(dict.fromkeys(blocks.block_of(parameter) for parameter in uses.order))
+    assert len(used) == len(blocks)
+    return [] if used == list(blocks) else used
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "stem", "behind"),
+    [  # behind: what comes last of all in front of the classifier
+        ("resnet18", 4, {"conv1.weight", "bn1.weight", "bn1.bias"}, "layer4.1.bn2.bias"),
+        ("vit_tiny_patch16_224", 12, {"cls_token", "pos_embed"}, "norm.bias"),
+        ("vit_base_patch16_clip_224", 12, {"cls_token", "norm_pre.weight"}, "norm.bias"),
+        ("vit_small_patch14_reg4_dinov2", 12, {"reg_token"}, "norm.bias"),
+        ("deit_tiny_distilled_patch16_224", 12, {"dist_token"}, "norm.bias"),
+        ("convnext_atto", 4, {"stem.0.weight", "stem.1.bias"}, "head.norm.bias"),
+        ("mobilenetv3_small_100", 7, {"conv_stem.weight"}, "conv_head.bias"),
+        ("pit_ti_224", 3, {"cls_token", "pos_embed"}, "norm.bias"),  # no matcher
+        ("rdnet_tiny", 7, {"stem.0.weight"}, "head.norm.bias"),  # a fine one only
+        ("levit_128s", 3, {"stem.conv1.linear.weight"}, "stages.2.blocks.3.mlp.ln2.bn.bias"),
+    ],
+)
+def test_known_partitions(name: str, blocks: int, stem: set[str], behind: str) -> None:
+    model, _ = build(name, num_classes=10)
+    found = Blocks.of(model)
+    assert found.names == ("stem", *(f"block {i + 1}" for i in range(blocks)), "last")
+    assert stem <= set(found.parameters("stem"))
+    assert found.parameters(f"block {blocks}")[-1] == behind
+    assert problem(model) == ""
+
+
+def test_both_heads_of_a_distilled_model_are_last() -> None:
+    blocks = Blocks.of(build("deit_tiny_distilled_patch16_224")[0])
+    heads = ("head.weight", "head.bias", "head_dist.weight", "head_dist.bias")
+    assert blocks.parameters("last") == heads
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "levit_128s", "pit_ti_224"]
+)
+def test_without_classifier_no_last(name: str) -> None:
+    whole, body = Blocks.of(build(name)[0]), Blocks.of(build(name, num_classes=0)[0])
+    assert body.names == whole.names[:-1]
+    assert all(body.parameters(block) == whole.parameters(block) for block in body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "vit_tiny_patch16_224", "pit_ti_224", "twins_svt_small", "visformer_tiny"],
+)
+def test_blocks_follow_computation(name: str) -> None:
+    assert not misordered(name)
+
+
+def test_chance_is_off_in_front_though_registered_behind() -> None:
+    model, _ = build("twins_svt_small", drop_path_rate=0.1)
+    blocks = Blocks.of(model)
+    freeze(model, blocks.select("block 3:last"))  # its patch_embeds.2 is registered before blocks.0
+    model.train()
+    assert not any(m.training for i in (0, 1) for m in model.blocks[i].modules())
+    assert model.blocks[2].training and model.blocks[2][0].drop_path1.training
+
+
 def first_of_each_module() -> list[str]:
     listed = (timm.list_models(module=module) for module in timm.list_modules())
     return [names[0] for names in listed if names]
@@ -86,6 +182,13 @@ def test_first_architecture_of_each_module() -> None:
     names = first_of_each_module()
     assert len(names) > 60
     go_through(names)
+
+
+@pytest.mark.slow
+def test_first_architectures_follow_computation() -> None:
+    runs = [name for name in first_of_each_module() if name not in NOT_ON_META]
+    wrong = {name: order for name in runs if (order := misordered(name))}
+    assert not wrong
 
 
 @pytest.mark.slow

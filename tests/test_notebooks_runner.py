@@ -265,6 +265,16 @@ def test_pair_problems(tmp_path: Path, changes: dict[str, Any], problem: str | N
         assert re.search(problem, found[0])
 
 
+@pytest.mark.parametrize("text", ["", "not JSON", "[1]", '{"cells": [', "{}"])
+def test_copy_that_is_no_notebook(tmp_path: Path, text: str) -> None:
+    source = write(tmp_path, "n = 0")
+    paired(source).write_text(text)
+    (problem,) = check_pair(source, paired(source))
+    assert "01_x.ipynb is not a notebook" in problem
+    with pytest.raises(ValueError, match="is not a notebook"):
+        run_notebook(paired(source))
+
+
 def test_tidied_drops_widgets_and_tells_equal_cells_apart() -> None:
     widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "bar"}
     shown = nbformat.v4.new_output("display_data", data=widget)

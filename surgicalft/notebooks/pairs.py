@@ -54,7 +54,10 @@ def check_pair(source: Path, copy: Path) -> list[str]:
     """
     if not copy.is_file():
         return [f"{copy.name} is missing: run `make notebooks`"]
-    ours, theirs = read_notebook(source).cells, read_notebook(copy).cells
+    try:
+        ours, theirs = read_notebook(source).cells, read_notebook(copy).cells
+    except ValueError as error:
+        return [f"{error}: run `make notebooks`"]
     problems = []
     if [_content(cell) for cell in ours] != [_content(cell) for cell in theirs]:
         problems.append(f"{copy.name} is out of step with {source.name}: run `make notebooks`")

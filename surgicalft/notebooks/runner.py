@@ -29,12 +29,21 @@ class NotebookError(RuntimeError):
 
 
 def read_notebook(source: Path) -> NotebookNode:
-    """A notebook from its text form (jupytext) or from .ipynb, with the kernel set to python3."""
+    """A notebook from its text form (jupytext) or from .ipynb, with the kernel set to python3.
+
+    Raises FileNotFoundError where there is none and ValueError where the file is not a notebook.
+    """
     if source.suffix not in SUFFIXES:
         raise ValueError(f"{source} must end in one of {SUFFIXES}")
     if not source.is_file():
         raise FileNotFoundError(f"there is no notebook {source}")
-    notebook = jupytext.read(source)
+    try:
+        notebook = jupytext.read(source)
+    except (
+        ValueError,
+        AttributeError,
+    ) as error:  # an empty file, text that is not JSON, other JSON
+        raise ValueError(f"{source} is not a notebook: {error}") from error
     notebook.metadata["kernelspec"] = dict(KERNEL)
     return notebook
 

@@ -22,7 +22,7 @@ def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.Data
     """For each scenario: the single block chosen, and how much better it is than tuning all.
 
     The block is chosen as the paper's "Cross-Val" does, by the mean over seeds of the validation accuracy;
-    test data choose nothing. `position` counts it from the input, `accuracy` is its own (%). `difference` (points) is paired by seed, `error` its uncertainty: the larger of
+    test data choose nothing. `position` counts it from the input, `block accuracy` is its own (%). `difference` (points) is paired by seed, `error` its uncertainty: the larger of
     the standard error over seeds and the binomial error of the finite test split. `verdict` is "block wins",
     "all wins" or "level" at 2 errors; `as the paper` says whether the block is one that the shift's kind
     points to (None for natural shifts, of which it has no rule).
@@ -43,7 +43,7 @@ def _row(records: Sequence[Record], scenario: str, rule: str) -> dict[str, objec
         "kind": kind,
         "chosen block": block,
         "position": list(valid).index(block) + 1,
-        "accuracy": _accuracy(own, block, rule),
+        "block accuracy": _accuracy(own, block, rule),
         "difference": row["mean"],
         "error": error,
         "n": row["n"],

@@ -16,7 +16,7 @@ _TITLES = {
     "n_tune": "images to tune on",
     "learning_rates": "chosen learning rates",
 }
-_TWO_DECIMALS = ("binomial_error", "z")
+_TWO_DECIMALS = ("binomial_error", "z", "block accuracy")
 _ERRORS = {  # which column is whose uncertainty
     "mean": "standard_error",
     "paper": "paper_error",

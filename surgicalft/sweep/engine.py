@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TypeVar
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from surgicalft.settings import identity
 from surgicalft.sweep.attempt import Execute, attempt
