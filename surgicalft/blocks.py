@@ -196,9 +196,13 @@ def _groups(model: nn.Module, names: list[str], patterns: Mapping[str, str] | No
         return _by_patterns(names, patterns)
     if hasattr(model, "group_matcher") or hasattr(model, "pretrained_cfg"):  # as timm builds them
         return _timm(model, names)
-    raise ValueError(
-        f"{type(model).__name__} declares no block_patterns() and is not a timm model: give patterns, "
-        'ordered {name of block: regular expression}, such as {"block 1": r"conv1\\.", "last": r"fc\\."}; '
+    raise _needs_patterns(model, names, "declares no block_patterns() and is not a timm model")
+
+
+def _needs_patterns(model: nn.Module, names: list[str], why: str) -> ValueError:
+    return ValueError(
+        f"{type(model).__name__} {why}: give patterns, ordered {{name of block: regular expression}}, "
+        'such as {"block 1": r"conv1\\.", "last": r"fc\\."}; '
         f"its parameters are {names}"
     )
 
@@ -217,12 +221,11 @@ def _timm(model: nn.Module, names: list[str]) -> Groups:
     heads = tuple(f"{prefix}." for prefix in _classifiers(model))
     body = [name for name in names if not name.startswith(heads)]
     groups = _by_matcher(model, body)
-    if (
-        len(groups) < 3
-    ):  # no stages: group_matcher is missing, fine-grained only, or names no such module
+    if len(groups) < 3:  # group_matcher is missing, knows no coarse groups or names no such module
         groups = max(groups, _by_stages(model, body), key=len)
-    shapes = dict(model.named_parameters())
-    if len(groups) > 1 and all(shapes[name].ndim < 2 for name in groups[-1]):
+    if len(groups) < 2:
+        raise _needs_patterns(model, names, "has no stages to be found")
+    if all(model.get_parameter(name).ndim < 2 for name in groups[-1]):
         groups[-2:] = [groups[-2] + groups[-1]]  # a normalisation in front of the classifier
     titles = ["stem", *(f"block {i}" for i in range(1, len(groups)))]
     last = [name for name in names if name.startswith(heads)]
@@ -235,16 +238,12 @@ def _classifiers(model: nn.Module) -> list[str]:
         return []
     try:
         heads: Any = model.get_classifier()  # type: ignore[operator]
-    except (
-        AttributeError
-    ):  # an encoder has none; timm 1.0.9 looks for the wrong one in CLIP's ResNets
+    except AttributeError:  # encoders have none, timm 1.0.9 misses the one of CLIP's ResNets
         heads = ()
     found = heads if isinstance(heads, tuple | list) else [heads]
     named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
-    named = [named] if isinstance(named, str) else list(named)
-    return named + [
-        name for name, module in model.named_modules() if any(module is h for h in found)
-    ]
+    titles = [named] if isinstance(named, str) else list(named)
+    return titles + [n for n, module in model.named_modules() if any(module is h for h in found)]
 
 
 def _by_matcher(model: nn.Module, names: list[str]) -> list[list[str]]:

@@ -22,10 +22,11 @@ def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.Data
     """For each scenario: the single block chosen, and how much better it is than tuning all.
 
     The block is chosen as the paper's "Cross-Val" does, by the mean over seeds of the validation accuracy;
-    test data choose nothing. `position` counts it from the input, `block accuracy` is its own (%). `difference` (points) is paired by seed, `error` its uncertainty: the larger of
-    the standard error over seeds and the binomial error of the finite test split. `verdict` is "block wins",
-    "all wins" or "level" at 2 errors; `as the paper` says whether the block is one that the shift's kind
-    points to (None for natural shifts, of which it has no rule).
+    test data choose nothing. `position` counts it from the input, `block accuracy` is its own (%).
+    `difference` (points) is paired by seed, `error` its uncertainty: the larger of the standard error over
+    seeds and the binomial error of the finite test split. `verdict` is "block wins", "all wins" or "level"
+    at 2 errors; `as the paper` says whether the block is one that the shift's kind points to (None for
+    natural shifts, of which it has no rule).
     """
     scenarios = list(dict.fromkeys(record.settings["scenario"] for record in records))
     return pd.DataFrame([_row(records, scenario, rule) for scenario in scenarios])
