@@ -22,9 +22,7 @@
 # changes of the output (labels).
 
 # %% tags=["parameters"]
-profile: str = (
-    "embedded"  # "embedded" demonstrates; "cifar" and "paper" are evidence and need real images
-)
+profile: str = "embedded"  # demonstrates; "cifar" and "paper" are evidence, on real images
 scenario: str = ""  # one scenario instead of the profile's, such as "glyphs-c/fog/3"
 data_dir: str = ""  # folder of real images; the environment's SURGICALFT_DATA if empty
 device: str = "cpu"  # "cuda" where there is a GPU
@@ -32,7 +30,7 @@ seeds: list = []  # such as [0, 1, 2]; the profile's if empty
 jobs: int = 2  # runs at a time; results do not depend on it
 curve: bool = True  # also Figure 4, left: accuracy against the number of target images
 epochs: int = 0  # the profile's if 0
-progress: bool = True
+progress: bool = True  # bars on standard error
 
 # %%
 from IPython.display import Image, Markdown, display

@@ -37,9 +37,7 @@ def _hash(images: torch.Tensor) -> str:
 
 def test_same_images_in_another_process() -> None:
     here = _hash(draw(glyphs.LETTERS * 3, Style(), "test"))
-    there = subprocess.run(
-        [sys.executable, "-c", HASH], capture_output=True, text=True, check=True, timeout=120
-    )
+    there = subprocess.run([sys.executable, "-c", HASH], capture_output=True, text=True, check=True)
     assert there.stdout.split()[-1] == here
 
 
@@ -94,7 +92,7 @@ def test_every_font_has_every_letter(font: str) -> None:
     for shape in shapes.values():
         rows, columns = np.nonzero(shape)
         longest = max(np.ptp(rows), np.ptp(columns)) + 1
-        assert abs(longest - 40) <= 2  # 80 / 2 pixels
+        assert abs(longest - 40) <= 4  # 80 / 2 pixels, less what is thinner than two of them
         assert 0.02 < shape.mean() < 0.35
     for (a, one), (b, other) in combinations(shapes.items(), 2):
         overlap = (one & other).sum() / (one | other).sum()

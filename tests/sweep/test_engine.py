@@ -270,8 +270,13 @@ def test_an_interruption_reaches_runs_in_threads(store: Store) -> None:
             raise
         return {}
 
-    with pytest.raises(KeyboardInterrupt):
-        go(store, execute, jobs=2)
+    # A shell starts background jobs with the signal ignored, and so would Python.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            go(store, execute, jobs=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sorted(ends, key=RUNS.index) == RUNS[2:4] and len(started) == 4
     assert {r.status for r in store.records()} <= {"finished"}
 
