@@ -127,8 +127,8 @@ class Store:
 
     def _prepare(self) -> None:
         """Look first, write last: a file that isn't ours must stay as it is."""
-        version = self._value("PRAGMA user_version")
-        if self._value("PRAGMA application_id") == APPLICATION_ID:
+        application, version, tables = self._header()
+        if application == APPLICATION_ID:
             if version > SCHEMA_VERSION:
                 raise StoreError(
                     self.path,
@@ -136,11 +136,21 @@ class Store:
                     f"{SCHEMA_VERSION}: upgrade surgicalft or name another file",
                 )
             self._value("SELECT count(*) FROM records")
-        elif version or self._value("SELECT count(*) FROM sqlite_master"):
+        elif version or tables:
             raise StoreError(self.path, "is a SQLite database, but not a store of surgicalft")
         else:
             self._create()
         self._db.execute("PRAGMA synchronous = FULL")  # a stored record outlives a power cut
+
+    def _header(self) -> tuple[int, int, int]:
+        """Application, schema version, number of tables: of one moment, since another may be creating it."""
+        self._db.execute("BEGIN")
+        try:
+            application = self._value("PRAGMA application_id")
+            version = self._value("PRAGMA user_version")
+            return application, version, self._value("SELECT count(*) FROM sqlite_master")
+        finally:
+            self._db.execute("COMMIT")
 
     def _create(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
