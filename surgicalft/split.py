@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from surgicalft.evaluate import to_float
+from surgicalft.fold import fold
 from surgicalft.recent import Recent
 
 Features = tuple[Tensor, ...]
@@ -59,9 +60,9 @@ def split(
 ) -> Split:
     """Cut `model` in front of the first operation that uses one of the `tuned` parameters.
 
-    `graph` is `trace(model)`. The parts share their parameters with `model`. `example` holds two or more
-    images on which the cut is checked against the whole; where it differs, or there is no graph, the
-    result is `whole(model)`.
+    `graph` is `trace(model)`. The suffix shares its parameters with `model`; the prefix is of its present
+    weights, folded (see `surgicalft.fold`). `example` holds two or more images on which the cut is checked
+    against the whole; where it differs, or there is no graph, the result is `whole(model)`.
     """
     if graph is None:
         return whole(model)
@@ -69,7 +70,7 @@ def split(
     crossing = [node for node in graph.nodes if node not in moving and _crosses(node, moving)]
     if not crossing or all(node.op == "placeholder" for node in crossing):
         return whole(model)
-    prefix = _module(model, _prefix(graph, moving, crossing))
+    prefix = fold(_module(model, _prefix(graph, moving, crossing)).eval())
     suffix = _module(model, _suffix(graph, moving, crossing))
     parts = Split(prefix, suffix, ",".join(node.name for node in crossing))
     return parts if _agrees(parts, model, example) else whole(model)

@@ -29,7 +29,7 @@ def sides():
 @pytest.mark.parametrize("selection", BARS)
 def test_one_run(benchmark, sides, selection):
     plain, ours = sides
-    rate = 1e-2 if selection == "last" else 1e-3
+    rate = (PAPER_LAST_RATES if selection == "last" else PAPER_RATES)[1]
     pairs = []
 
     def paired():
