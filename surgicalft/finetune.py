@@ -88,7 +88,6 @@ def fine_tune(
     keep_freed_memory()
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(model, selection, settings.norm)
-    _check_labels(model, splits, device)
     features = features or FeatureCache(trace(model) if reuse else None)
     fixed = settings.norm != "train"  # batch statistics in front of the cut change with the batch
     example = to_float(splits.tune.images[:2], device)
@@ -98,6 +97,7 @@ def fine_tune(
         _Known(features.get(parts, name, data.images, device), data.labels.to(device))
         for name, data in (("tune", splits.tune), ("valid", splits.valid))
     )
+    _check_labels(parts.suffix, tune.features, splits)
     history, epoch = _learn(model, parts.suffix, tune, valid, settings)
     chosen = history[epoch - 1] if epoch else _validate(parts.suffix, valid)
     test_batches = features.batches(parts, "test", splits.test.images, device, EVALUATION_BATCH)
@@ -185,8 +185,8 @@ def _check_finite(history: list[Metrics]) -> None:
 
 
 @torch.no_grad()
-def _check_labels(model: nn.Module, splits: Splits, device: str) -> None:
-    classes = model.eval()(to_float(splits.tune.images[:1], device)).shape[1]
+def _check_labels(suffix: nn.Module, features: Features, splits: Splits) -> None:
+    classes = suffix.eval()(*(tensor[:1] for tensor in features)).shape[1]
     for name in ("tune", "valid", "test"):
         labels = getattr(splits, name).labels
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

@@ -152,18 +152,17 @@ def _agrees(parts: Split, model: nn.Module, example: Tensor) -> bool:
     training = model.training
     model.eval()
     try:
-        expected = model(example)
-        got = parts.suffix.eval()(*parts.prefix.eval()(example))
-        return all(len(f) == len(example) for f in parts.prefix(example)) and torch.allclose(
-            got, expected, rtol=1e-4, atol=1e-5
-        )
+        features = parts.prefix(example)
+        got = parts.suffix.eval()(*features)
+        close = torch.allclose(got, model(example), rtol=1e-4, atol=1e-5)
+        return close and all(len(tensor) == len(example) for tensor in features)
     finally:
         model.train(training)
 
 
 @torch.no_grad()
 def compute_features(
-    prefix: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 250
+    prefix: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 100
 ) -> Features:
     """The prefix's outputs for uint8 images (n, c, h, w), in eval mode."""
     prefix.eval()
@@ -192,14 +191,12 @@ class FeatureCache:
         self, parts: Split, name: str, images: Tensor, device: str = "cpu", size: int = 250
     ) -> Iterator[Features]:
         """The same in order, a batch at a time: kept if cut and small, else computed and let go."""
-        first = compute_features(parts.prefix, images[:size], device)
-        total = _nbytes(first) * len(images) / max(len(first[0]), 1)
-        if parts.cut and total < self._recent.limit / 2:
+        one = compute_features(parts.prefix, images[:1], device)
+        if parts.cut and _nbytes(one) * len(images) < self._recent.limit / 2:
             kept = self.get(parts, name, images, device)
             yield from zip(*(tensor.split(size) for tensor in kept), strict=True)
         else:
-            yield first
-            for part in images[size:].split(size):
+            for part in images.split(size):
                 yield compute_features(parts.prefix, part, device)
 
 
