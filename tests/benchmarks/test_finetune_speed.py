@@ -45,6 +45,25 @@ def test_one_run(benchmark, sides, selection):
     assert ratio >= BARS[selection]
 
 
+def test_last_layer_over_its_rates(benchmark, sides):
+    """As the protocol runs it: three rates, which share the features of the frozen network."""
+    plain, ours = sides
+    cells = [("last", rate) for rate in PAPER_LAST_RATES]
+    pairs = []
+
+    def paired():
+        slow = plain.submit(plain_run, *cells[1]).result()
+        fast = ours.submit(our_sweep, cells, 1).result()
+        assert fast["valid"][1] == pytest.approx(slow["valid"], abs=POINTS)
+        pairs.append((len(cells) * slow["seconds"], fast["seconds"]))
+
+    benchmark.pedantic(paired, rounds=ROUNDS)
+    ratio = median_ratio(pairs)
+    benchmark.extra_info.update(ratio=round(ratio, 1), pairs=pairs)
+    print(f"\nlast, three rates: {ratio:.1f}x")
+    assert ratio >= BARS["last"]
+
+
 def test_whole_sweep(benchmark, sides):
     """5 options x 3 learning rates. A plain run's time does not depend on the rate: one rate, times three."""
     plain, ours = sides
