@@ -1,5 +1,6 @@
 """The two sides of a comparison, each in a process of its own, so that neither changes how the other computes."""
 
+import copy
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -69,7 +70,9 @@ def our_sweep(cells: list[tuple[str, float]], jobs: int) -> dict[str, Any]:
     features = FeatureCache(trace(source))
 
     def execute(cell: Cell) -> dict[str, Any]:
-        model = build(MODEL, 10, seed=0)
+        model = copy.deepcopy(
+            source
+        )  # building one draws from the global generator, which threads share
         chosen = Blocks.of(model).select(cell.selection)
         settings = FineTune(cell.learning_rate, EPOCHS)
         tuned = fine_tune(model, chosen, splits(), settings, features=features)
