@@ -6,7 +6,8 @@ whole run, so they are computed once and kept (`FeatureCache`), without a graph 
 torch.fx cannot trace, or that behaves otherwise when traced, is left whole: slower, same results.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ Features = tuple[Tensor, ...]
 class Split:
     """prefix: images (n, c, h, w) -> features, a tuple of tensors (n, ...); suffix: features -> logits.
 
-    `cut` names the point of the cut, "" for a network left whole; equal cuts of networks with equal
+    `cut` names the point of the cut, "" where nothing lies in front of it; equal cuts of networks with equal
     frozen weights have equal features.
     """
 
@@ -60,19 +61,21 @@ def split(
 ) -> Split:
     """Cut `model` in front of the first operation that uses one of the `tuned` parameters.
 
-    `graph` is `trace(model)`. The suffix shares its parameters with `model`; the prefix is of its present
-    weights, folded (see `surgicalft.fold`). `example` holds two or more images on which the cut is checked
-    against the whole; where it differs, or there is no graph, the result is `whole(model)`.
+    `graph` is `trace(model)`, and `model` is frozen by `surgicalft.freezing.freeze`. Both parts are folded (see
+    `surgicalft.fold`) and share what learns with `model`; what is frozen there should stay as it is.
+    `example` holds two or more images on which the cut is checked against the whole; where it differs, or
+    there is no graph, the result is `whole(model)`.
     """
     if graph is None:
         return whole(model)
     moving = _moving(graph, model, set(tuned))
     crossing = [node for node in graph.nodes if node not in moving and _crosses(node, moving)]
-    if not crossing or all(node.op == "placeholder" for node in crossing):
+    if not crossing:
         return whole(model)
-    prefix = fold(_module(model, _prefix(graph, moving, crossing)).eval())
-    suffix = _module(model, _suffix(graph, moving, crossing))
-    parts = Split(prefix, suffix, ",".join(node.name for node in crossing))
+    prefix = fold(_module(model, _prefix(graph, moving, crossing)))
+    suffix = fold(_module(model, _suffix(graph, moving, crossing)))
+    computed = any(node.op != "placeholder" for node in crossing)
+    parts = Split(prefix, suffix, ",".join(node.name for node in crossing) if computed else "")
     return parts if _agrees(parts, model, example) else whole(model)
 
 
@@ -160,14 +163,33 @@ def _agrees(parts: Split, model: nn.Module, example: Tensor) -> bool:
         model.train(training)
 
 
-@torch.no_grad()
 def compute_features(
-    prefix: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 100
+    prefix: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 50
 ) -> Features:
     """The prefix's outputs for uint8 images (n, c, h, w), in eval mode."""
     prefix.eval()
-    parts = [prefix(to_float(part, device)) for part in images.split(batch_size)]
+
+    @torch.no_grad()  # a thread has a mode of its own
+    def compute(part: Tensor) -> Features:
+        return prefix(to_float(part, device))
+
+    parts = _side_by_side(compute, images.split(batch_size), device)
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
+
+
+def _side_by_side(
+    compute: Callable[[Tensor], Features], batches: Sequence[Tensor], device: str
+) -> list[Features]:
+    """On a CPU, a batch per core: its threads then wait for each other at the end, not in every operation."""
+    threads = torch.get_num_threads()
+    jobs = min(threads, len(batches))
+    if jobs == 1 or torch.device(device).type != "cpu":
+        return list(map(compute, batches))
+    try:
+        with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(compute, batches))
+    finally:
+        torch.set_num_threads(threads)  # what threads that are started later begin with
 
 
 class FeatureCache:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from surgicalft.blocks import Blocks
+from surgicalft.blocks import Blocks, Selection
+from surgicalft.fold import Folded
 from surgicalft.freezing import freeze
 from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.split import FeatureCache, compute_features, split, trace
@@ -53,6 +54,21 @@ def test_nothing_fixed_in_front_but_the_normalisation(network, selection):
     parts = cut(network, selection)
     assert not list(parts.prefix.parameters())
     torch.testing.assert_close(parts.suffix(*parts.prefix(IMAGES)), network(IMAGES))
+
+
+def test_with_nothing_in_front_the_images_are_the_features():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(3600, 2)
+    network = nn.Sequential(*layers)
+    network(IMAGES)  # statistics other than 0 and 1
+    tuned = tuple(name for name, _ in network.named_parameters())
+    freeze(network.eval(), Selection("all", tuned))
+    parts = split(network, trace(network), tuned, IMAGES)
+    assert parts.cut == "" and torch.equal(parts.prefix(IMAGES)[0], IMAGES)
+    assert any(isinstance(layer, Folded) for layer in parts.suffix.modules())
+    with torch.no_grad():
+        network[0].weight += 1  # what learns is read afresh
+    torch.testing.assert_close(parts.suffix(IMAGES), network(IMAGES), rtol=1e-4, atol=1e-5)
 
 
 def test_tuning_nothing_makes_everything_prefix(network):
