@@ -64,7 +64,8 @@ class Shift:
 
     def target(self, rng: Generator, n: int, trials: int = 1) -> tuple[Array, Mask]:
         """x ~ P_trg (trials, n, d), and which of them come from P_orth (trials, n)."""
-        is_orth = rng.random((trials, n)) < 0.5
+        checks.at_least("trials", trials, 1)
+        is_orth = rng.random((trials, checks.at_least("n", n, 1))) < 0.5
         z = self._z(rng, n, trials, max(self.d_src, self.d_orth))
         src, orth = z[..., : self.d_src] @ self.S_src.T, z[..., : self.d_orth] @ self.S_orth.T
         return np.where(is_orth[..., None], orth, src), is_orth

@@ -43,11 +43,14 @@ def fit(x: Array, y: Array) -> Fit:
     return Fit(Q * kept[..., None], (c[..., None, :] @ Q)[..., 0, :])
 
 
-def first_layer_limit(net: Network, x: Array, y: Array) -> Network:
-    """Limit of tuning B with v fixed, v != 0, linear, any k: B = B_pre + v (w_T - P_T b_pre)^T / |v|^2."""
+def first_layer_limit(net: Network, x: Array, y: Array, data: Fit | None = None) -> Network:
+    """Limit of tuning B with v fixed, v != 0, linear, any k: B = B_pre + v (w_T - P_T b_pre)^T / |v|^2.
+
+    data: `fit(x, y)`, where it is known already.
+    """
     net, x, y = check_data(net, x, y)
     checks.nonzero("v", net.v)
-    data = fit(x, y)
+    data = data or fit(x, y)
     step = data.w_T - data.project(linear_map(net))
     scale = net.v / (net.v**2).sum(-1, keepdims=True)
     return Network(net.B + scale[..., None] * step[..., None, :], net.v)
@@ -62,8 +65,8 @@ def last_layer_limit(net: Network, x: Array, y: Array, phi: str = "linear") -> N
     return Network(net.B, net.v + data.w_T - data.project(net.v))
 
 
-def full_limit(net: Network, x: Array, y: Array) -> Network:
-    """Limit of tuning both layers, linear, k = 1: the forgetting law.
+def full_limit(net: Network, x: Array, y: Array, data: Fit | None = None) -> Network:
+    """Limit of tuning both layers, linear, k = 1: the forgetting law. `data`: `fit(x, y)`, if known.
 
     Raises ValueError for k > 1, where the limit depends on the path (see `theory.flow`), and for v = 0 or
     labels that x does not explain at all (w_T = 0), where the flow may end in the saddle at 0.
@@ -72,8 +75,10 @@ def full_limit(net: Network, x: Array, y: Array) -> Network:
     if net.v.shape[-1] != 1:
         raise ValueError(f"k must be 1 for a limit in closed form, not {net.v.shape[-1]}: use flow")
     checks.nonzero("v", net.v)
-    data = fit(x, y)
-    checks.nonzero("the part of y that x explains", data.w_T)
+    data = data or fit(x, y)
+    explained = np.linalg.norm(x, axis=(-2, -1)) * np.linalg.norm(data.w_T, axis=-1)
+    some = explained > RANK * np.linalg.norm(y, axis=-1)
+    checks.nonzero("the part of y that x explains", np.where(some[..., None], data.w_T, 0))
     b, v = net.B[..., 0, :], net.v[..., 0]
     size = head_squared(v, data.project(b), data.w_T)
     v_end = limit_sign(net, x, y) * np.sqrt(size)

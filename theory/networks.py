@@ -67,15 +67,12 @@ def relu_loss(net: Network, true: Network, Sigma: Array) -> Array:
     With c = (v, -v*) and rows b_i those of B and then of B*, it is sum_ij c_i c_j K(b_i, b_j), where
     K = `arc_cosine`.
     """
-    lead = np.broadcast_shapes(net.v.shape[:-1], true.v.shape[:-1])
-    rows = np.concatenate([_spread(net.B, lead), _spread(true.B, lead)], axis=-2)
-    c = np.concatenate([_spread(net.v, lead), -_spread(true.v, lead)], axis=-1)
-    return np.maximum(quadratic_form(c, arc_cosine(rows, Sigma)), 0)  # rounding may pass below 0
-
-
-def _spread(value: Array, lead: tuple[int, ...]) -> Array:
-    own = value.shape[-2:] if value.ndim > len(lead) + 1 else value.shape[-1:]
-    return np.broadcast_to(value, lead + own)
+    nets = (net, true)
+    lead = np.broadcast_shapes(*(part.v.shape[:-1] for part in nets))
+    rows = [np.broadcast_to(part.B, lead + part.B.shape[-2:]) for part in nets]
+    c = [np.broadcast_to(v, lead + v.shape[-1:]) for v in (net.v, -true.v)]
+    K = arc_cosine(np.concatenate(rows, axis=-2), Sigma)
+    return np.maximum(quadratic_form(np.concatenate(c, axis=-1), K), 0)  # rounding may pass below 0
 
 
 def arc_cosine(rows: Array, Sigma: Array) -> Array:

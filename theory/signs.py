@@ -16,59 +16,56 @@ import numpy as np
 from theory.flow import flow
 from theory.networks import Array, Mask, Network, gradients
 
-WHITE = 1e-12  # relative deviation of X^T X from a multiple of P_T that counts as rounding
+WHITE = 1e-10  # relative deviation of X^T X from a multiple of P_T that counts as rounding
 
 
 def limit_sign(net: Network, x: Array, y: Array) -> Array:
     """+1 or -1 (...): the sign of v in the limit of full tuning, k = 1."""
-    lead = np.broadcast_shapes(net.v.shape[:-1], x.shape[:-2], y.shape[:-1])
-    B, v, x, y = (
-        np.broadcast_to(value, lead + value.shape[-axes:]).reshape(-1, *value.shape[-axes:])
-        for value, axes in ((net.B, 2), (net.v, 1), (x, 2), (y, 1))
-    )
-    sign = np.sign(v[:, 0])
-    open_ = np.flatnonzero(~keeps_sign(Network(B, v), x, y))
-    if open_.size:
-        rest = Network(B[open_], v[open_])
-        sign[open_] = _whitened_or_path(rest, x[open_], y[open_])
-    return sign.reshape(lead)
+    uncertain = ~keeps_sign(net, x, y)
+    sign = np.broadcast_to(np.sign(net.v[..., 0]), uncertain.shape)
+    if not uncertain.any():
+        return sign
+    white = uncertain & is_whitened(x)
+    if white.any():
+        sign = np.where(white, whitened_sign(net, x, y), sign)
+    on_path = uncertain & ~white
+    return _where_on_path(on_path, net, x, y, sign) if on_path.any() else sign
 
 
 def keeps_sign(net: Network, x: Array, y: Array) -> Mask:
     """Whether v surely keeps its sign (...), by either of the two arguments above."""
     loss, _ = gradients(net, x, y)
     # |P_T b| <= |b|: the first argument without a projector, a little weaker
-    return (loss < (y * y).sum(-1)) | (net.v[..., 0] ** 2 > (net.B**2).sum((-2, -1)))
-
-
-def _whitened_or_path(net: Network, x: Array, y: Array) -> Array:
-    sign = np.empty(len(x))
-    white = is_whitened(x)
-    if white.any():
-        sign[white] = whitened_sign(Network(net.B[white], net.v[white]), x[white], y[white])
-    if not white.all():
-        rest = ~white
-        sign[rest] = _sign_on_path(Network(net.B[rest], net.v[rest]), x[rest], y[rest])
-    return sign
+    large = net.v[..., 0] ** 2 > (net.B**2).sum((-2, -1))
+    return np.asarray((loss < (y * y).sum(-1)) | large)
 
 
 def is_whitened(x: Array) -> Mask:
-    """Whether all nonzero singular values of x (..., n, d) are equal: (X X^T)^2 = c X X^T."""
-    s = np.linalg.svd(x, compute_uv=False)
-    top = s[..., :1]
-    return ((s > (1 - WHITE) * top) | (s < WHITE * top)).all(-1)
+    """Whether all nonzero singular values of x (..., n, d) are equal: G^2 = c G for G = X X^T."""
+    G = x @ x.swapaxes(-1, -2)
+    c = (G * G).sum((-2, -1)) / np.trace(G, axis1=-2, axis2=-1)
+    error = np.abs(G @ G - c[..., None, None] * G).max((-2, -1))
+    return np.asarray(error <= WHITE * c**2)
 
 
 def whitened_sign(net: Network, x: Array, y: Array) -> Array:
     """The sign of q.e, q = (P_T b, v) at the start and e the top eigenvector of `theory.whitened`'s F."""
     b, v = net.B[..., 0, :], net.v[..., 0]
-    c = (x * x).sum((-2, -1)) / np.linalg.matrix_rank(x)
-    w_T = (y[..., None, :] @ x)[..., 0, :] / c[..., None]  # X^+ y
-    b_T = ((x @ b[..., None]).swapaxes(-1, -2) @ x)[..., 0, :] / c[..., None]
+    G = x @ x.swapaxes(-1, -2)
+    c = ((G * G).sum((-2, -1)) / np.trace(G, axis1=-2, axis2=-1))[..., None]
+    w_T = (y[..., None, :] @ x)[..., 0, :] / c  # X^+ y
+    b_T = ((x @ b[..., None]).swapaxes(-1, -2) @ x)[..., 0, :] / c
     a, w2 = v**2 - (b_T**2).sum(-1), (w_T**2).sum(-1)
     return np.sign((w_T * b_T).sum(-1) + (np.sqrt(a**2 / 4 + w2) + a / 2) * v)
 
 
-def _sign_on_path(net: Network, x: Array, y: Array) -> Array:
-    """The sign of v once the loss is below |y|^2, from when on it cannot change."""
-    return np.sign(flow(net, x, y, stop_below=(1 - 1e-6) * (y * y).sum(-1)).net.v[:, 0])
+def _where_on_path(mask: Mask, net: Network, x: Array, y: Array, sign: Array) -> Array:
+    """`sign`, and where `mask` that of v once the loss is below |y|^2, from when on it cannot change."""
+    B, v, x, y = (
+        np.broadcast_to(value, mask.shape + value.shape[-axes:])[mask]
+        for value, axes in ((net.B, 2), (net.v, 1), (x, 2), (y, 1))
+    )
+    path = flow(Network(B, v), x, y, stop_below=(1 - 1e-6) * (y * y).sum(-1))
+    sign = sign.copy()
+    sign[mask] = np.sign(path.net.v[:, 0])
+    return sign

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from theory import checks
-from theory.networks import Array, Network, gradients
+from theory.networks import Array, Network
+from theory.problem import Problem
 
-TUNE = ("first", "last", "all")
 RUNNING, CONVERGED, MAX_TIME = "running", "converged", "max time"
 STIFF, NON_FINITE = "stiff", "non-finite"
 STATUSES = (CONVERGED, MAX_TIME, STIFF, NON_FINITE)
@@ -20,59 +19,45 @@ Watch = Callable[[Network, np.ndarray], Array]
 
 
 class Trials:
-    """State q (trials, k (d + 1)), B's entries and then v's, and all that is recorded on the way."""
+    """The states q of all trials of a problem, and all that is recorded on the way."""
 
     def __init__(
         self,
-        net: Network,
-        x: Array,
-        y: Array,
-        tune: str,
-        phi: str,
+        problem: Problem,
         times: Array | None,
         tol: float,
         max_time: float,
         stop_below: Array | float,
         watch: Watch | None,
     ) -> None:
-        B, v, self.x, self.y = _spread(net, x, y)
-        self.tune, self.phi, self.watch, self.times = tune, phi, watch, times
-        self.tol, self.max_time = tol, max_time
-        self.k, self.d = B.shape[-2:]
-        count = len(B)
-        self.q = np.concatenate([B.reshape(count, -1), v], axis=1)
-        self.unit = np.ones(count) if times is not None else 1 / _curvature(self.x, self.q)
+        self.problem, self.times, self.tol, self.max_time = problem, times, tol, max_time
+        self.watch, self.q, count = watch, problem.q, len(problem)
+        self.natural = _inverse(problem.fastest())
+        self.unit = np.ones(count) if times is not None else self.natural
         self.s = np.zeros(count)  # time in own units
         self.status = np.full(count, RUNNING, dtype=object)
-        self.floor = np.broadcast_to(np.asarray(stop_below, dtype=float), (count,))
+        self.floor = _one_each("stop_below", stop_below, count)
         self.lowest, self.highest = np.full(count, np.inf), np.full(count, -np.inf)
         self.kept = np.full((count, 0 if times is None else len(times), self.q.shape[1]), np.nan)
 
     def __len__(self) -> int:
         return len(self.q)
 
-    def network(self, q: Array) -> Network:
-        """B (..., k, d) and v (..., k) of states q (..., k (d + 1))."""
-        size = self.k * self.d
-        return Network(q[..., :size].reshape(*q.shape[:-1], self.k, self.d), q[..., size:])
-
     def velocity(self, index: np.ndarray) -> Callable[[float, Array], Array]:
         """dq/ds of the trials `index`, all in one flat vector, as scipy's solvers ask for it."""
-        x, y, unit = self.x[index], self.y[index], self.unit[index, None]
+        field = self.problem.velocity(index, self.unit[index])
+        return lambda _, flat: field(flat.reshape(len(index), -1)).ravel()
 
-        def rhs(_: float, flat: Array) -> Array:
-            _, grad = gradients(self.network(flat.reshape(len(index), -1)), x, y, self.phi)
-            dB, dv = grad.B.reshape(len(index), -1), grad.v
-            dB = dB * 0 if self.tune == "last" else dB
-            dv = dv * 0 if self.tune == "first" else dv
-            return (-unit * np.concatenate([dB, dv], axis=1)).ravel()
-
-        return rhs
+    def pace(self, index: np.ndarray) -> float:
+        """The shortest natural time unit of the trials `index`, in the units that they are integrated in."""
+        return float((self.natural[index] / self.unit[index]).min())
 
     def begin(self, index: np.ndarray) -> None:
         """Look at the start, which may already be the end."""
         self._keep(index, -np.inf, 0.0, lambda s: self.q[index])
         self._see(index, self.q[index])
+        if self.drop_non_finite(index):
+            index = self.running(index)
         self._end(index, self.velocity(index)(0, self.q[index].ravel()))
 
     def accept(self, index: np.ndarray, solver: Any) -> None:
@@ -109,7 +94,7 @@ class Trials:
 
     def _see(self, index: np.ndarray, q: Array) -> None:
         if self.watch:
-            value = self.watch(self.network(q), index)
+            value = self.watch(self.problem.network(q, index), index)
             self.lowest[index] = np.fmin(self.lowest[index], value)
             self.highest[index] = np.fmax(self.highest[index], value)
 
@@ -119,36 +104,23 @@ class Trials:
             ended = self.s[index] >= self.times[-1]
             self.status[index[ended]] = MAX_TIME
             return
-        speed = np.linalg.norm(f.reshape(len(index), -1), axis=1)
-        self.status[index[self.s[index] * self.unit[index] >= self.max_time]] = MAX_TIME
-        self.status[index[speed <= self.tol * np.linalg.norm(self.q[index], axis=1)]] = CONVERGED
+        q, unit = self.q[index], self.unit[index]
+        speed = np.linalg.norm(f.reshape(len(index), -1), axis=1) / unit
+        rest = self.tol * self.problem.curvature(q, index) * np.linalg.norm(q, axis=1)
+        self.status[index[self.s[index] * unit >= self.max_time]] = MAX_TIME
+        self.status[index[speed <= rest]] = CONVERGED
         if np.isfinite(self.floor[index]).any():
-            loss, _ = gradients(self.network(self.q[index]), self.x[index], self.y[index], self.phi)
-            self.status[index[loss < self.floor[index]]] = CONVERGED
+            self.status[index[self.problem.loss(q, index) < self.floor[index]]] = CONVERGED
 
 
-def _spread(net: Network, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
-    """All as fresh float64 arrays with a leading axis of trials."""
-    values = [checks.array(name, v) for name, v in (("B", net.B), ("v", net.v), ("x", x), ("y", y))]
-    checks.shape("B", values[0], (None, None))
-    checks.shape("x", values[2], (None, values[0].shape[-1]))
-    checks.at_least("n", values[2].shape[-2], 1)
-    checks.shape("v", values[1], (values[0].shape[-2],))
-    checks.shape("y", values[3], (values[2].shape[-2],))
-    ndims = (2, 1, 2, 1)
-    lead = np.broadcast_shapes(
-        (1,), *(v.shape[: v.ndim - n] for v, n in zip(values, ndims, strict=True))
-    )
-    if len(lead) != 1:
-        raise ValueError(f"B, v, x, y may have one leading axis, of trials, not {len(lead)}")
-    B, v, x, y = (
-        np.broadcast_to(value, lead + value.shape[value.ndim - n :]).copy()
-        for value, n in zip(values, ndims, strict=True)
-    )
-    return B, v, x, y
+def _inverse(rate: Array) -> Array:
+    """1 / rate, and 1 where that is not a time."""
+    return np.divide(1, rate, out=np.ones_like(rate), where=np.isfinite(rate) & (rate > 0))
 
 
-def _curvature(x: Array, q: Array) -> Array:
-    """2 |X|^2 (|B|^2 + |v|^2) (trials,), never 0: a bound of the Hessian where the loss is small."""
-    curvature = 2 * (x * x).sum((-2, -1)) * (q * q).sum(-1)
-    return np.where(curvature > 0, curvature, 1.0)
+def _one_each(name: str, value: Array | float, count: int) -> Array:
+    """A number, or one per trial, as (trials,)."""
+    result = np.asarray(value, dtype=float)
+    if result.shape not in ((), (1,), (count,)) or np.isnan(result).any():
+        raise ValueError(f"{name} must be a number or one per trial, {count}, not {value}")
+    return np.broadcast_to(result, (count,))
