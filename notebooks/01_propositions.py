@@ -24,9 +24,7 @@
 # contradiction. Then: how much does the wrong layer lose when the shift is not the worst one?
 
 # %% tags=["parameters"]
-profile: str = (
-    "embedded"  # grids of the pictures: embedded (half a minute) or paper (a quarter of an hour)
-)
+profile: str = "embedded"  # "paper" runs finer grids, for a quarter of an hour
 seed: int = 0  # the first of the seeds; every picture says which it used
 
 # %%

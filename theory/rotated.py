@@ -72,7 +72,7 @@ class Rotated(Problem):
         H = np.zeros((len(self), 1, 1)) if self.tune == "first" else SC.swapaxes(-1, -2) @ SC
         if self.tune != "last":
             H = H + (v2[:, None] * self.s**2)[:, :, None] * np.eye(self.s.shape[1])
-        finite = np.isfinite(H).reshape(len(H), -1).all(1)
+        finite = np.isfinite(H.sum((-2, -1)))
         H = np.where(finite[:, None, None], H, 0)
         return np.where(finite, 2 * np.linalg.eigvalsh(H)[:, -1], np.inf)
 
