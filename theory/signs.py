@@ -21,15 +21,15 @@ WHITE = 1e-10  # relative deviation of X^T X from a multiple of P_T that counts 
 
 def limit_sign(net: Network, x: Array, y: Array) -> Array:
     """+1 or -1 (...): the sign of v in the limit of full tuning, k = 1."""
-    uncertain = ~keeps_sign(net, x, y)
-    sign = np.broadcast_to(np.sign(net.v[..., 0]), uncertain.shape)
-    if not uncertain.any():
-        return sign
-    white = uncertain & is_whitened(x)
-    if white.any():
-        sign = np.where(white, whitened_sign(net, x, y), sign)
-    on_path = uncertain & ~white
-    return _where_on_path(on_path, net, x, y, sign) if on_path.any() else sign
+    open_ = ~keeps_sign(net, x, y)
+    sign = np.broadcast_to(np.sign(net.v[..., 0]), open_.shape).copy()
+    if open_.any():
+        B, v, x, y = (
+            np.broadcast_to(value, open_.shape + value.shape[-axes:])[open_]
+            for value, axes in ((net.B, 2), (net.v, 1), (x, 2), (y, 1))
+        )
+        sign[open_] = _computed_sign(Network(B, v), x, y)
+    return sign
 
 
 def keeps_sign(net: Network, x: Array, y: Array) -> Mask:
@@ -59,13 +59,11 @@ def whitened_sign(net: Network, x: Array, y: Array) -> Array:
     return np.sign((w_T * b_T).sum(-1) + (np.sqrt(a**2 / 4 + w2) + a / 2) * v)
 
 
-def _where_on_path(mask: Mask, net: Network, x: Array, y: Array, sign: Array) -> Array:
-    """`sign`, and where `mask` that of v once the loss is below |y|^2, from when on it cannot change."""
-    B, v, x, y = (
-        np.broadcast_to(value, mask.shape + value.shape[-axes:])[mask]
-        for value, axes in ((net.B, 2), (net.v, 1), (x, 2), (y, 1))
-    )
-    path = flow(Network(B, v), x, y, stop_below=(1 - 1e-6) * (y * y).sum(-1))
-    sign = sign.copy()
-    sign[mask] = np.sign(path.net.v[:, 0])
+def _computed_sign(net: Network, x: Array, y: Array) -> Array:
+    """By the closed form for whitened inputs; else on the path, from where |y|^2 is passed and v keeps its sign."""
+    sign, rest = whitened_sign(net, x, y), ~is_whitened(x)
+    if rest.any():
+        net, x, y = Network(net.B[rest], net.v[rest]), x[rest], y[rest]
+        path = flow(net, x, y, stop_below=(1 - 1e-6) * (y * y).sum(-1))
+        sign[rest] = np.sign(path.net.v[:, 0])
     return sign

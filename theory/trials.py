@@ -71,7 +71,8 @@ class Trials:
             for share in INNER if self.watch else ():
                 self._see(index, inside(old + share * (new - old)).reshape(len(index), -1))
         self._see(index, self.q[index])
-        self._end(index, solver.f)
+        f = solver.f if hasattr(solver, "f") else solver.fun(new, solver.y)  # LSODA keeps none
+        self._end(index, f)
 
     def running(self, index: np.ndarray) -> np.ndarray:
         return index[self.status[index] == RUNNING]
