@@ -1,5 +1,6 @@
 """The files around the code agree with one another."""
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -118,3 +119,19 @@ def test_makefile_has_the_targets_that_are_named() -> None:
 
 def test_contributing_fits_one_screen() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
+
+
+def test_the_two_packages_do_not_know_each_other():
+    for package, other in (("theory", "surgicalft"), ("surgicalft", "theory")):
+        sources = sorted((ROOT / package).rglob("*.py"))
+        assert sources
+        for source in sources:
+            tree = ast.parse(source.read_text(encoding="utf-8"))
+            named = {module.split(".")[0] for node in ast.walk(tree) for module in _modules(node)}
+            assert other not in named, source
+
+
+def _modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
