@@ -38,14 +38,14 @@ PLANS = {
     "paper": Plan(
         trials=20_000,
         cell_trials=1000,
-        paths=2000,
-        wide=100,
+        paths=1000,
+        wide=30,
         n=tuple(range(2, 61, 2)),
         d_src=tuple(range(2, 41, 2)),
         d_orth=tuple(range(1, 13)),
         sigma_B=(0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0),
-        k=(1, 2, 4, 8, 16, 32),
-        n_relu=(18, 30, 60, 120, 240, 480),
+        k=(1, 2, 4, 8),
+        n_relu=(18, 30, 60, 120, 240),
     ),
 }
 
