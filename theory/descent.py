@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike
 
 from theory import checks
 from theory.networks import Array, Mask, Network
-from theory.problem import Problem
+from theory.problem import Problem, Watch
 
 DONE, DIVERGED = "done", "diverged"
 GROWTH = (
     1e6  # a loss above this multiple of the start's (or of |y|^2, if larger) counts as diverged
 )
 Rule = Callable[[Array, Any], tuple[Array, Any]]  # (gradient, state or None) -> (change, state)
-Watch = Callable[[Network, np.ndarray], Array]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ import numpy as np
 
 from theory import checks
 from theory.networks import Array, Network, linear_map
+from theory.problem import RANK
 from theory.signs import limit_sign
-
-RANK = 1e-10  # singular values below this share of the largest are rounding
 
 
 class Fit(NamedTuple):

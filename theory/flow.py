@@ -12,9 +12,9 @@ from scipy.integrate import DOP853, LSODA, OdeSolver, Radau
 
 from theory import checks
 from theory.networks import Array, Network
-from theory.problem import Problem
+from theory.problem import Problem, Watch
 from theory.rotated import Rotated
-from theory.trials import RUNNING, STIFF, Trials, Watch
+from theory.trials import RUNNING, STIFF, Trials
 
 FIRST = 0.01  # first step, as a share of the fastest trial's time unit
 IMPLICIT = {"linear": LSODA, "relu": Radau}  # LSODA is faster, but does not get past a kink

@@ -10,7 +10,7 @@ from theory.descent import descend, gradient_descent
 from theory.exact import fit
 from theory.flow import flow
 from theory.networks import Array, Network, predict
-from theory.trials import Watch
+from theory.problem import Watch
 
 
 def conserved(net: Network) -> Array:

@@ -9,6 +9,10 @@ from theory.networks import ACTIVATIONS, Array, Network, gradients, predict
 
 TUNE = ("first", "last", "all")
 Field = Callable[[Array], Array]
+Watch = Callable[
+    [Network, np.ndarray], Array
+]  # (networks of some trials, their indices) -> a value each
+RANK = 1e-10  # singular values below this share of the largest are rounding
 
 
 class Problem:

@@ -11,9 +11,7 @@ operations per trial in place of O(k n d), which is what made many flows at once
 import numpy as np
 
 from theory.networks import Array, Network
-from theory.problem import Field, Problem
-
-SMALL = 1e-10  # singular values below this share of the largest are rounding
+from theory.problem import RANK, Field, Problem
 
 
 class Rotated(Problem):
@@ -58,7 +56,7 @@ class Rotated(Problem):
         """
         C, v = self._split(self.q)
         s, C2, v2 = self.s, (C * C).sum((-2, -1)), (v * v).sum(-1)
-        w = np.divide(self.c, s, out=np.zeros_like(s), where=s > SMALL * s[:, :1])
+        w = np.divide(self.c, s, out=np.zeros_like(s), where=s > RANK * s[:, :1])
         root = np.sqrt((v2 - C2) ** 2 + 4 * (w * w).sum(-1))  # |C|^2 + |v|^2 in the limit
         b2 = np.maximum(root - (v2 - C2), 0) / 2  # |C|^2 there
         along = w / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from theory.networks import Array, Network
-from theory.problem import Problem
+from theory.networks import Array
+from theory.problem import Problem, Watch
 
 RUNNING, CONVERGED, MAX_TIME = "running", "converged", "max time"
 STIFF, NON_FINITE = "stiff", "non-finite"
 STATUSES = (CONVERGED, MAX_TIME, STIFF, NON_FINITE)
 INNER = (0.25, 0.5, 0.75)  # shares of a step at which `watch` looks, beside its end
-Watch = Callable[[Network, np.ndarray], Array]
 
 
 class Trials:
