@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.finetune import Diverged, FineTune, Tuned, fine_tune
 from surgicalft.freezing import freeze, trainable, unfreeze
-from surgicalft.models.pretrain import Pretrain, pretrained
+from surgicalft.models.pretrain import pretrained
+from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
 from surgicalft.runs import Executor, Run
 from surgicalft.shifts import (

@@ -60,8 +60,10 @@ class Blocks:
     def __post_init__(self) -> None:
         named = [*self.names, *(name for name, _ in self.tensor_lists)]
         times = Counter(named)
-        if bad := [n for n in times if n in RESERVED or ":" in n or times[n] > 1]:
-            raise ValueError(f"names must be unique, without ':' and none of {RESERVED}, not {bad}")
+        if bad := [n for n in times if n in RESERVED or set(":+") & set(n) or times[n] > 1]:
+            raise ValueError(
+                f"names must be unique, without ':' or '+' and none of {RESERVED}, not {bad}"
+            )
         if empty := [block.name for block in self.blocks if not block.parameters]:
             raise ValueError(f"every block needs a parameter; empty: {empty}")
         known = Counter(self._all())
@@ -119,11 +121,13 @@ class Blocks:
         """What to tune: `what` is a sequence of parameter names or a text in one of these forms.
 
         A block ("block 2"), a range with both ends ("block 1:block 3"), "all", "none", a tensor list of the
-        model ("first_layer") or single tensors ("tensors:conv1.weight,fc.bias"). Raises ValueError with the
-        legal names, also for a range in reverse.
+        model ("first_layer"), single tensors ("tensors:conv1.weight,fc.bias"), or several of these together
+        ("block 3+last"). Raises ValueError with the legal names, also for a range in reverse.
         """
         if not isinstance(what, str):
             return self._tensors(what)
+        if "+" in what:
+            return self._union([self.select(part.strip()) for part in what.split("+")])
         lists = dict(self.tensor_lists)
         if what in lists:
             return replace(self._tensors(lists[what]), name=what)
@@ -136,7 +140,7 @@ class Blocks:
             i, j = self._range(first, last)
             return Selection(what, _join(self.blocks[i:j]), _join(self.blocks[:i]))
         if what not in self.names:
-            legal = [*self.names, "FIRST:LAST", "all", "none", *lists, "tensors:NAME,NAME"]
+            legal = [*self.names, "FIRST:LAST", "all", "none", *lists, "tensors:NAME,NAME", "A+B"]
             raise _unknown("selection", what, legal)
         i = self._index(what)
         return Selection(what, self.blocks[i].parameters, _join(self.blocks[:i]))
@@ -164,6 +168,13 @@ class Blocks:
         if j < i:
             raise ValueError(f"{first!r} comes after {last!r}; the order is {list(self.names)}")
         return i, j + 1
+
+    def _union(self, parts: Sequence[Selection]) -> Selection:
+        """What any of the parts tunes, under their names in the blocks' order."""
+        order = {parameter: i for i, parameter in enumerate(self._all())}
+        parts = sorted(parts, key=lambda part: [order[p] for p in part.parameters])
+        name = "+".join(dict.fromkeys(part.name for part in parts))
+        return replace(self._tensors([p for part in parts for p in part.parameters]), name=name)
 
     def _tensors(self, names: Sequence[str]) -> Selection:
         known = self._all()

@@ -4,17 +4,18 @@ import torch
 from torch import Tensor, nn
 
 from surgicalft.shifts.base import Labelled
+from surgicalft.shifts.image_files import LazyImages, as_tensor
 
 
-def to_float(images: Tensor, device: str | torch.device = "cpu") -> Tensor:
+def to_float(images: Tensor | LazyImages, device: str | torch.device = "cpu") -> Tensor:
     """uint8 (n, c, h, w) -> float in [0, 1], channels last, which convolutions on a CPU prefer."""
-    images = images.to(device, non_blocking=True)
-    return images.to(memory_format=torch.channels_last).float().div_(255)
+    moved = as_tensor(images).to(device, non_blocking=True)
+    return moved.to(memory_format=torch.channels_last).float().div_(255)
 
 
 @torch.inference_mode()
 def logits(
-    network: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 500
+    network: nn.Module, images: Tensor | LazyImages, device: str = "cpu", batch_size: int = 500
 ) -> Tensor:
     """The network's outputs (n, classes) in eval mode, whose earlier mode is restored."""
     training = network.training
@@ -28,5 +29,9 @@ def logits(
 
 def accuracy(network: nn.Module, data: Labelled, device: str = "cpu") -> float:
     """Share of correct predictions, in percent."""
-    correct = logits(network, data.images, device).argmax(1).cpu() == data.labels
-    return 100 * correct.double().mean().item()
+    return percent_correct(logits(network, data.images, device).argmax(1).cpu(), data.labels)
+
+
+def percent_correct(predictions: Tensor, labels: Tensor) -> float:
+    """Share of equal entries of (n,) and (n,), in percent."""
+    return 100 * (predictions == labels).double().mean().item()

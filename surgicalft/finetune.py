@@ -7,7 +7,7 @@ the mean cross-entropy over the target's tuning images. Nothing that cannot chan
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Selection
-from surgicalft.evaluate import to_float
+from surgicalft.evaluate import percent_correct, to_float
 from surgicalft.freezing import freeze, trainable
+from surgicalft.optimizers import make_optimizer, make_schedule
 from surgicalft.seeds import generator
-from surgicalft.shifts.base import Splits
+from surgicalft.shifts.base import Labelled, Splits
+from surgicalft.shifts.groups import group_accuracies, worst_group
 from surgicalft.split import FeatureCache, Features, split, trace
 
 EVALUATION_BATCH = 250
@@ -27,7 +29,7 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class FineTune:
-    """How to learn: Adam with L2 weight decay, as in the authors' code. An epoch is one pass over the images."""
+    """How to learn: by default Adam with L2 weight decay, as in the authors' code. An epoch is one pass."""
 
     learning_rate: float
     epochs: int = 15
@@ -35,6 +37,8 @@ class FineTune:
     weight_decay: float = 1e-4
     norm: str = "eval"  # normalisation policy, see surgicalft.freezing
     seed: int = 0  # orders the batches
+    optimizer: str = "adam"  # or another of surgicalft.optimizers
+    schedule: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ class Tuned:
     valid_loss: float
     test_accuracy: float
     n_test: int
+    metrics: Metrics = field(
+        default_factory=dict
+    )  # of the test: worst_group, where there are groups
 
 
 class Diverged(RuntimeError):
@@ -59,13 +66,19 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True)
 class _Known:
-    """Features (n, ...) that stay the same all along, and labels (n,)."""
+    """Features (n, ...) that stay the same all along, or images as bytes, and labels (n,)."""
 
     features: Features
     labels: Tensor
 
+    def __getitem__(self, index: Tensor | slice) -> Features:
+        """These rows as the suffix takes them."""
+        rows = (tensor[index] for tensor in self.features)
+        return tuple(to_float(x, x.device) if x.dtype == torch.uint8 else x for x in rows)
+
     def batches(self) -> Iterable[Features]:
-        return zip(*(tensor.split(EVALUATION_BATCH) for tensor in self.features), strict=True)
+        starts = range(0, len(self.labels), EVALUATION_BATCH)
+        return (self[start : start + EVALUATION_BATCH] for start in starts)
 
 
 def fine_tune(
@@ -97,33 +110,43 @@ def fine_tune(
         _Known(features.get(parts, name, data.images, device), data.labels.to(device))
         for name, data in (("tune", splits.tune), ("valid", splits.valid))
     )
-    _check_labels(parts.suffix, tune.features, splits)
+    _check_labels(parts.suffix, tune, splits)
     history, epoch = _learn(model, parts.suffix, tune, valid, settings)
     chosen = history[epoch - 1] if epoch else _validate(parts.suffix, valid)
     test_batches = features.batches(parts, "test", splits.test.images, device, EVALUATION_BATCH)
-    test_accuracy, _ = measure(parts.suffix, test_batches, splits.test.labels.to(device))
+    predictions = _outputs(parts.suffix, test_batches).argmax(1).cpu()
     return Tuned(
         history,
         epoch,
         chosen["valid_accuracy"],
         chosen["valid_loss"],
-        test_accuracy,
+        percent_correct(predictions, splits.test.labels),
         len(splits.test),
+        _group_metrics(predictions, splits.test),
     )
 
 
 @torch.no_grad()
-def measure(suffix: nn.Module, batches: Iterable[Features], labels: Tensor) -> tuple[float, float]:
-    """Accuracy in percent and mean cross-entropy, in eval mode."""
+def _outputs(suffix: nn.Module, batches: Iterable[Features]) -> Tensor:
+    """Logits (n, classes), in eval mode."""
     suffix.eval()
-    outputs = torch.cat([suffix(*batch) for batch in batches])  # (n, classes)
-    correct = (outputs.argmax(1) == labels).double().mean()
-    return 100 * correct.item(), F.cross_entropy(outputs, labels).item()
+    return torch.cat([suffix(*batch) for batch in batches])
 
 
 def _validate(suffix: nn.Module, valid: _Known) -> Metrics:
-    accuracy, loss = measure(suffix, valid.batches(), valid.labels)
-    return {"valid_accuracy": accuracy, "valid_loss": loss}
+    outputs = _outputs(suffix, valid.batches())
+    accuracy = percent_correct(outputs.argmax(1), valid.labels)
+    return {
+        "valid_accuracy": accuracy,
+        "valid_loss": F.cross_entropy(outputs, valid.labels).item(),
+    }
+
+
+def _group_metrics(predictions: Tensor, test: Labelled) -> Metrics:
+    if test.groups is None:
+        return {}
+    groups = group_accuracies(predictions, test.labels, test.groups)
+    return {"worst_group": worst_group(groups)[1]}
 
 
 def _learn(
@@ -133,13 +156,15 @@ def _learn(
     parameters = trainable(model)
     if not parameters or not settings.epochs:
         return [], 0
-    optimizer = torch.optim.Adam(
-        parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    optimizer = make_optimizer(
+        settings.optimizer, parameters, settings.learning_rate, settings.weight_decay
     )
+    steps = settings.epochs * -(-len(tune.labels) // settings.batch_size)
+    schedule = make_schedule(settings.schedule, optimizer, steps)
     history: list[Metrics] = []
     best, weights = (-math.inf, -math.inf), {}
     for epoch in range(settings.epochs):
-        loss = _epoch(suffix, tune, optimizer, settings, epoch)
+        loss = _epoch(suffix, tune, optimizer, schedule, settings, epoch)
         history.append({"train_loss": loss, **_validate(suffix, valid)})
         _check_finite(history)
         rank = (history[-1]["valid_accuracy"], -history[-1]["valid_loss"])
@@ -153,6 +178,7 @@ def _epoch(
     suffix: nn.Module,
     tune: _Known,
     optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None,
     settings: FineTune,
     epoch: int,
 ) -> float:
@@ -162,11 +188,13 @@ def _epoch(
     order = torch.randperm(n, generator=generator("order", settings.seed, epoch))
     total = torch.zeros((), device=tune.labels.device)
     for index in order.to(tune.labels.device).split(settings.batch_size):
-        outputs = suffix(*(tensor[index] for tensor in tune.features))
+        outputs = suffix(*tune[index])
         loss = F.cross_entropy(outputs, tune.labels[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if schedule:
+            schedule.step()
         total += loss.detach() * len(index)
     return total.item() / n
 
@@ -185,8 +213,8 @@ def _check_finite(history: list[Metrics]) -> None:
 
 
 @torch.no_grad()
-def _check_labels(suffix: nn.Module, features: Features, splits: Splits) -> None:
-    classes = suffix.eval()(*(tensor[:1] for tensor in features)).shape[1]
+def _check_labels(suffix: nn.Module, tune: _Known, splits: Splits) -> None:
+    classes = suffix.eval()(*tune[:1]).shape[1]
     for name in ("tune", "valid", "test"):
         labels = getattr(splits, name).labels
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

@@ -6,13 +6,13 @@ evidence. A profile's numbers are defaults that a notebook's parameters replace.
 
 from dataclasses import dataclass, replace
 
-from surgicalft.models.pretrain import Pretrain
+from surgicalft.models.recipe import Pretrain
+from surgicalft.protocols import CIFAR_SELECTIONS, STUDIES
 from surgicalft.report.paper import CIFAR_C_CORRUPTIONS
 from surgicalft.runs import Run
 from surgicalft.settings import check_choice
 from surgicalft.shifts import get_scenario
-
-SELECTIONS = ("block 1", "block 2", "block 3", "last", "all")
+from surgicalft.studies import Study
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,24 @@ class Profile:
     image_counts: tuple[int, ...]  # of Figure 4
     count_scenario: str
 
-    def run(self, scenario: str, selection: str, learning_rate: float, **more: int) -> Run:
-        """One run of this profile; `more` replaces fields of Run."""
+    def study(self, scenario: str) -> Study:
+        """What this profile tunes on a scenario: the paper's recipe where that names another network."""
+        protocol = STUDIES.get(scenario.split("/")[0])
+        if protocol is not None:
+            return protocol(scenario)
         pretrain = self.pretrain and replace(self.pretrain, source=get_scenario(scenario).source)
         base = Run(
             scenario,
             self.model,
-            selection,
-            learning_rate,
+            "none",
+            0.0,
             n_tune=self.n_tune,
             n_valid=self.n_valid,
             epochs=self.epochs,
             batch_size=self.batch_size,
             pretrain=pretrain,
         )
-        return replace(base, **more)  # type: ignore[arg-type]
+        return Study(base, CIFAR_SELECTIONS, self.learning_rates, self.last_learning_rates)
 
 
 PAPER_RATES, PAPER_LAST_RATES = (1e-3, 1e-4, 1e-5), (1e-1, 1e-2, 1e-3)  # appendix A.4
@@ -121,6 +124,17 @@ PROFILES = {
 }
 
 
+# Figure 1: a scenario or two of each kind of shift.
+EXAMPLES = {
+    "embedded": PROFILES["embedded"].scenarios,
+    "cifar": ("cifar10-jpeg-c/gaussian_noise", "cifar10-jpeg-c/contrast", "cifar10-jpeg-flip"),
+    "paper": (
+        *("cifar10-c/gaussian_noise", "imagenet-c/fog", "living-17", "entity-30"),
+        *("cifar10-flip", "waterbirds", "celeba", "camelyon17", "fmow"),
+    ),
+}
+
+
 def get_profile(name: str) -> Profile:
     """The profile of that name; ValueError with the legal names where there is none."""
     check_choice("profile", name, list(PROFILES))
@@ -131,15 +145,8 @@ def which_block_runs(
     profile: Profile, scenarios: tuple[str, ...] = (), seeds: tuple[int, ...] = (), **more: int
 ) -> list[Run]:
     """Figure 2: every selection, rate and seed on every scenario, and the network as it was ("none")."""
-    runs = []
-    for scenario in scenarios or profile.scenarios:
-        for seed in seeds or profile.seeds:
-            runs.append(profile.run(scenario, "none", 0.0, **{**more, "epochs": 0, "seed": seed}))
-            for selection in SELECTIONS:
-                last = selection == "last"
-                for rate in profile.last_learning_rates if last else profile.learning_rates:
-                    runs.append(profile.run(scenario, selection, rate, seed=seed, **more))
-    return runs
+    studies = map(profile.study, scenarios or profile.scenarios)
+    return [run for study in studies for run in study.runs(seeds or profile.seeds, **more)]
 
 
 def image_count_runs(

@@ -2,21 +2,25 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.freezing import NORM_POLICIES
-from surgicalft.models.networks import build
-from surgicalft.models.pretrain import Pretrain
+from surgicalft.models.networks import build, ungrouped
+from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import PUBLISHED, load_network
+from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
 from surgicalft.recent import Recent
-from surgicalft.settings import check_choice
+from surgicalft.settings import check_choice, later
 from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
+from surgicalft.shifts.decoded import keep
 from surgicalft.split import FeatureCache, trace
 
 METHODS = ("surgical",)
@@ -44,12 +48,16 @@ class Run:
     norm: str = "eval"
     seed: int = 0  # of the target split and, apart from it, of the order of the batches
     pretrain: Pretrain | None = None
+    optimizer: str = later("adam")
+    schedule: str = later("constant")
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("test", self.test, TEST_RULES)
         check_choice("norm", self.norm, NORM_POLICIES)
-        if self.pretrain is not None and self.pretrain.model != self.model:
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        if self.pretrain and ungrouped(self.pretrain.model) != ungrouped(self.model):
             raise ValueError(
                 f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}"
             )
@@ -79,9 +87,14 @@ class Executor:
     """
 
     def __init__(
-        self, data_dir: Path | None = None, device: str = "cpu", progress: bool = True
+        self,
+        data_dir: Path | None = None,
+        device: str = "cpu",
+        progress: bool = True,
+        unreadable: str = "raise",
     ) -> None:
         self.data_dir, self.device, self.progress = data_dir, device, progress
+        self.unreadable = unreadable  # images: "raise" or "skip", see surgicalft.shifts.decoded
         self._starts: dict[tuple[str, Pretrain | None], Start] = {}
         self._benches: Recent[Bench] = Recent(2)
 
@@ -104,9 +117,7 @@ class Executor:
         start = self._starts[run.model, run.pretrain]
         network = copy.deepcopy(start.network)
         bench = self._bench(run, start.graph)
-        settings = FineTune(
-            run.learning_rate, run.epochs, run.batch_size, run.weight_decay, run.norm, run.seed
-        )
+        settings = _how(run)
         selection = Blocks.of(network).select(run.selection)
         tuned = fine_tune(network, selection, bench.splits, settings, self.device, bench.features)
         return {**asdict(tuned), "provenance": bench.provenance, "device": self.device}
@@ -116,12 +127,22 @@ class Executor:
 
         def make() -> Bench:
             target = get_scenario(run.scenario).load(self.data_dir)
-            splits = split_target(
-                target.pool, run.n_tune, run.n_valid, run.seed, run.test, target.classes
-            )
-            return Bench(splits, target.provenance, FeatureCache(graph))
+            counts = (run.n_tune, run.n_valid, run.seed, run.test)
+            splits = split_target(target.pool, *counts, target.classes, target.test, target.sparse)
+            return Bench(self._kept(splits), target.provenance, FeatureCache(graph))
 
         return self._benches.get(key, make)
+
+    def _kept(self, splits: Splits) -> Splits:
+        """What is read in every epoch, and by every run, decoded once."""
+        parts = (splits.tune, splits.valid, splits.test)
+        return Splits(*(keep(part, self.unreadable, progress=self.progress) for part in parts))
+
+
+def _how(run: Run) -> FineTune:
+    """The settings of the loop among those of the run."""
+    names = [f.name for f in fields(FineTune)]
+    return FineTune(**{name: getattr(run, name) for name in names})
 
 
 def check(run: Run) -> None:
@@ -135,4 +156,11 @@ def check(run: Run) -> None:
             f"scenario {run.scenario!r} departs from source {scenario.source!r}, but the model is "
             f"trained on {run.pretrain.source!r}"
         )
-    Blocks.of(build(run.model, 10, seed=0)).select(run.selection)
+    _blocks(run.model).select(run.selection)
+
+
+@cache
+def _blocks(model: str) -> Blocks:
+    """Of a network of that name, which is not given memory: large ones take seconds to initialise."""
+    with torch.device("meta"):
+        return Blocks.of(build(model, 10, seed=0))

@@ -8,9 +8,24 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def later(default: Any) -> Any:
+    """A field that came after records existed: left out where it has its default, so that they stay valid."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Settings by name, nested ones too, without `later` fields that have their default."""
+    return {
+        f.name: as_dict(value) if dataclasses.is_dataclass(value) else value
+        for f in dataclasses.fields(settings)
+        for value in [getattr(settings, f.name)]
+        if not (f.metadata.get("later") and value == f.default)
+    }
+
+
 def canonical(settings: Any) -> str:
     """Settings as JSON with sorted keys and the type's name: equal settings give equal text."""
-    body = {"type": type(settings).__name__, **dataclasses.asdict(settings)}
+    body = {"type": type(settings).__name__, **as_dict(settings)}
     return json.dumps(body, sort_keys=True, allow_nan=False)
 
 

@@ -9,6 +9,7 @@ torch.fx cannot trace, or that behaves otherwise when traced, is left whole: slo
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,8 +17,10 @@ from torch import Tensor, fx, nn
 from surgicalft.evaluate import to_float
 from surgicalft.fold import fold
 from surgicalft.recent import Recent
+from surgicalft.shifts.image_files import LazyImages, as_tensor
 
 Features = tuple[Tensor, ...]
+SIZES = ("shape", "dtype", "device", "ndim", "size", "dim")
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,10 @@ def split(
     """
     if graph is None:
         return whole(model)
-    moving = _moving(graph, model, set(tuned))
-    crossing = [node for node in graph.nodes if node not in moving and _crosses(node, moving)]
-    if not crossing:
-        return whole(model)
-    prefix = fold(_module(model, _prefix(graph, moving, crossing)))
-    suffix = fold(_module(model, _suffix(graph, moving, crossing)))
-    computed = any(node.op != "placeholder" for node in crossing)
-    parts = Split(prefix, suffix, ",".join(node.name for node in crossing) if computed else "")
-    return parts if _agrees(parts, model, example) else whole(model)
+    parts = _cut(model, graph, _moving(graph, model, set(tuned)))
+    if parts and not list(parts.prefix.parameters()):  # mere scaling: bytes are smaller to keep
+        parts = _cut(model, graph, {node for node in graph.nodes if node.op != "placeholder"})
+    return parts if parts and _agrees(parts, model, example) else whole(model)
 
 
 def trace(model: nn.Module) -> fx.Graph | None:
@@ -98,6 +96,18 @@ def trace(model: nn.Module) -> fx.Graph | None:
     return graphs[0] if codes[0] == codes[1] else None
 
 
+def _cut(model: nn.Module, graph: fx.Graph, moving: set[fx.Node]) -> Split | None:
+    """The parts in front of `moving` and of it, None where nothing computed from the images lies between."""
+    free = _free(graph)
+    crossing = [n for n in graph.nodes if n not in moving and _crosses(n, moving, free)]
+    if not crossing:
+        return None
+    prefix = fold(_module(model, _prefix(graph, moving, crossing)))
+    suffix = fold(_module(model, _suffix(graph, moving, crossing, free)))
+    computed = any(node.op != "placeholder" for node in crossing)
+    return Split(prefix, suffix, ",".join(node.name for node in crossing) if computed else "")
+
+
 def _moving(graph: fx.Graph, model: nn.Module, tuned: set[str]) -> set[fx.Node]:
     """The nodes whose value depends on a tuned parameter, and the output."""
     moving: set[fx.Node] = set()
@@ -117,9 +127,32 @@ def _uses(node: fx.Node, model: nn.Module, tuned: set[str]) -> bool:
     return any(id(value) in owned for name, value in model.named_parameters() if name in tuned)
 
 
-def _crosses(node: fx.Node, moving: set[fx.Node]) -> bool:
-    """A value computed from the images in front of the cut and used behind it."""
-    return node.op != "get_attr" and any(user in moving for user in node.users)
+def _free(graph: fx.Graph) -> set[fx.Node]:
+    """Nodes that need no tensor computed from the images, but for its shape, type or device.
+
+    Parameters and what is computed from these alone: not worth keeping, and not one row per image.
+    """
+    free: set[fx.Node] = set()
+    for node in graph.nodes:
+        known = node.op != "placeholder" and free.issuperset(node.all_input_nodes)
+        if known or _reads_size(node):
+            free.add(node)
+    return free
+
+
+def _reads_size(node: fx.Node) -> bool:
+    name = node.args[1] if node.target is getattr else node.target
+    return node.op in ("call_function", "call_method") and name in SIZES
+
+
+def _crosses(node: fx.Node, moving: set[fx.Node], free: set[fx.Node]) -> bool:
+    """A tensor computed from the images in front of the cut and used behind it, if only for its size."""
+    if node in free:
+        return False
+    readers = list(node.users)
+    for reader in readers:  # grows meanwhile
+        readers += reader.users if reader in free else ()
+    return any(reader in moving for reader in readers)
 
 
 def _prefix(graph: fx.Graph, moving: set[fx.Node], crossing: list[fx.Node]) -> fx.Graph:
@@ -132,11 +165,14 @@ def _prefix(graph: fx.Graph, moving: set[fx.Node], crossing: list[fx.Node]) -> f
     return new
 
 
-def _suffix(graph: fx.Graph, moving: set[fx.Node], crossing: list[fx.Node]) -> fx.Graph:
+def _suffix(
+    graph: fx.Graph, moving: set[fx.Node], crossing: list[fx.Node], free: set[fx.Node]
+) -> fx.Graph:
     new = fx.Graph()
     copies = {node: new.placeholder(node.name) for node in crossing}
     for node in graph.nodes:
-        if node in moving or node.op == "get_attr":
+        known = node in free and all(n in copies for n in node.all_input_nodes)
+        if node in moving or known:
             copies[node] = new.node_copy(node, copies.__getitem__)
     return new
 
@@ -152,25 +188,27 @@ def _module(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:
 
 @torch.no_grad()
 def _agrees(parts: Split, model: nn.Module, example: Tensor) -> bool:
+    """The same outputs; features row by row those of the images, and not overwritten in the suffix."""
     training = model.training
     model.eval()
     try:
-        features = parts.prefix(example)
-        got = parts.suffix.eval()(*features)
-        close = torch.allclose(got, model(example), rtol=1e-4, atol=1e-5)
-        return close and all(len(tensor) == len(example) for tensor in features)
+        expected, features = model(example), parts.prefix(example)
+        before = [tensor.clone() for tensor in features]
+        close = torch.allclose(parts.suffix.eval()(*features), expected, rtol=1e-4, atol=1e-5)
+        kept = all(map(torch.equal, before, features))
+        return close and kept and all(len(tensor) == len(example) for tensor in features)
     finally:
         model.train(training)
 
 
 def compute_features(
-    prefix: nn.Module, images: Tensor, device: str = "cpu", batch_size: int = 50
+    prefix: nn.Module, images: Tensor | LazyImages, device: str = "cpu", batch_size: int = 50
 ) -> Features:
     """The prefix's outputs for uint8 images (n, c, h, w), in eval mode."""
     prefix.eval()
 
     @torch.no_grad()  # a thread has a mode of its own
-    def compute(part: Tensor) -> Features:
+    def compute(part: Tensor | LazyImages) -> Features:
         return prefix(to_float(part, device))
 
     parts = _side_by_side(compute, images.split(batch_size), device)
@@ -178,7 +216,7 @@ def compute_features(
 
 
 def _side_by_side(
-    compute: Callable[[Tensor], Features], batches: Sequence[Tensor], device: str
+    compute: Callable[[Any], Features], batches: Sequence[Any], device: str
 ) -> list[Features]:
     """On a CPU, a batch per core: its threads then wait for each other at the end, not in every operation."""
     threads = torch.get_num_threads()
@@ -203,14 +241,25 @@ class FeatureCache:
         self.graph = graph
         self._recent: Recent[Features] = Recent(max_bytes, _nbytes)
 
-    def get(self, parts: Split, name: str, images: Tensor, device: str = "cpu") -> Features:
-        """The features of the split called `name`, computed at the first asking."""
-        return self._recent.get(
-            (parts.cut, name), lambda: compute_features(parts.prefix, images, device)
-        )
+    def get(
+        self, parts: Split, name: str, images: Tensor | LazyImages, device: str = "cpu"
+    ) -> Features:
+        """The features of the split called `name`, computed at the first asking; uncut, the images as bytes."""
+
+        def make() -> Features:
+            if not parts.cut:
+                return (as_tensor(images).to(device),)
+            return compute_features(parts.prefix, images, device)
+
+        return self._recent.get((parts.cut, name), make)
 
     def batches(
-        self, parts: Split, name: str, images: Tensor, device: str = "cpu", size: int = 250
+        self,
+        parts: Split,
+        name: str,
+        images: Tensor | LazyImages,
+        device: str = "cpu",
+        size: int = 250,
     ) -> Iterator[Features]:
         """The same in order, a batch at a time: kept if cut and small, else computed and let go."""
         one = compute_features(parts.prefix, images[:1], device)

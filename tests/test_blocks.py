@@ -1,5 +1,6 @@
 """Blocks are an ordered partition that names what it cannot place; selections are read from text."""
 
+import re
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -67,10 +68,10 @@ def test_tied_parameters_appear_once() -> None:
     assert blocks.select("all").parameters == ("0.weight", "0.bias", "1.bias")
 
 
-@pytest.mark.parametrize("name", ["a:b", "all", "none", "tensors", "first"])
+@pytest.mark.parametrize("name", ["a:b", "a+b", "all", "none", "tensors", "first"])
 def test_names_that_a_selection_could_not_tell_apart(name: str) -> None:
     blocks = (Block(name, ("x",), 1), Block("other", ("y",), 1))
-    with pytest.raises(ValueError, match=f"names must be unique.*not .*{name}"):
+    with pytest.raises(ValueError, match=f"names must be unique.*not .*{re.escape(name)}"):
         Blocks(blocks, (("first", ("x",)),))
 
 
@@ -132,6 +133,49 @@ def test_selections(what: str, expected: tuple[str, ...]) -> None:
     assert BLOCKS.select(BLOCKS.select(what).name).parameters == expected  # the name says it all
 
 
+@pytest.mark.parametrize(
+    ("what", "parts", "name"),
+    [
+        ("block 3+last", ["block 3", "last"], None),
+        ("last+block 2", ["block 2", "last"], "block 2+last"),
+        ("block 1:block 2+last", ["block 1", "block 2", "last"], None),
+        ("first_layer+last", ["first_layer", "last"], None),
+        (
+            "tensors:fc.bias,conv1.weight + block 3",
+            ["first_layer", "block 3", "tensors:fc.bias"],
+            "",
+        ),
+        ("block 2+block 1:block 2", ["block 1", "block 2"], "block 1:block 2+block 2"),
+        ("last+last", ["last"], "last"),
+        ("none+last", ["last"], None),
+        ("all+last", ["all"], None),
+        ("none+none", [], "none"),
+    ],
+)
+def test_unions(what: str, parts: list[str], name: str | None) -> None:
+    union = BLOCKS.select(what)
+    expected = {parameter for part in parts for parameter in BLOCKS.select(part).parameters}
+    assert union.parameters == tuple(parameter for parameter in NAMES if parameter in expected)
+    if name != "":
+        assert union.name == (name or what)
+    assert BLOCKS.select(union.name) == union
+    assert union.front == (BLOCKS.select(parts[0]).front if parts else ())
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(BLOCKS.names), min_size=1))
+def test_a_union_of_blocks_starts_at_its_first(names: list[str]) -> None:
+    union = BLOCKS.select("+".join(names))
+    first = min(map(BLOCKS.names.index, names))
+    assert (
+        union.front
+        == BLOCKS.select(f"block 1:{BLOCKS.names[first]}").parameters[
+            : -len(BLOCKS.parameters(BLOCKS.names[first]))
+        ]
+    )
+    assert set(union.parameters) == {p for name in names for p in BLOCKS.parameters(name)}
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(NAMES)))
 def test_tensors_are_taken_in_the_models_order(names: list[str]) -> None:
@@ -157,6 +201,9 @@ def test_a_selection_knows_what_is_in_front(what: str) -> None:
         ("block 1:block 2:last", "unknown block 'block 2:last'"),
         ("tensors:fc.wait", r"unknown parameter 'fc.wait' \(did you mean 'fc.weight'\?\)"),
         ("tensors:", "unknown parameter ''"),
+        ("block 3+", r"unknown selection ''; legal: .*'A\+B'"),
+        ("block 3+lost", r"unknown selection 'lost' \(did you mean 'last'\?\)"),
+        ("block 3:block 1+last", "'block 3' comes after 'block 1'"),
         (["conv1.weight", "zzz"], r"unknown parameter 'zzz'; legal: \['conv1.weight'"),
     ],
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from surgicalft.models.pretrain import Pretrain
+from surgicalft.models.recipe import Pretrain
 from surgicalft.profiles import PROFILES, get_profile, image_count_runs, which_block_runs
 from surgicalft.runs import Executor, Run, check
 from surgicalft.sweep.engine import run_all

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from surgicalft.models.pretrain import Pretrain
+from surgicalft.models.recipe import Pretrain
 from surgicalft.seeds import derive_seed, generator
-from surgicalft.settings import canonical, from_dict, identity
+from surgicalft.settings import as_dict, canonical, from_dict, identity, later
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,20 @@ def test_an_identity_stays_what_it_is():
     """Stores outlive versions: a changed identity would recompute every run."""
     assert canonical(One(2)) == '{"a": 2, "b": null, "type": "One"}'
     assert identity(One(2)) == "3b0e32b50df55654"
+
+
+@dataclass(frozen=True)
+class Grown:
+    a: int = 0
+    c: str = later("adam")
+
+
+def test_a_field_that_came_later_changes_nothing_where_it_has_its_default():
+    assert as_dict(Grown(1)) == {"a": 1}
+    assert canonical(Grown(1)) == '{"a": 1, "type": "Grown"}'
+    assert as_dict(Grown(1, "sgd")) == {"a": 1, "c": "sgd"}
+    assert identity(Grown(1, "sgd")) != identity(Grown(1))
+    assert from_dict(Grown, as_dict(Grown(1))) == Grown(1)
 
 
 def test_from_dict_names_unknown_and_legal_keys():

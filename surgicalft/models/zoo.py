@@ -9,8 +9,11 @@ from torch import nn
 
 from surgicalft.compat import import_robustbench
 from surgicalft.models.checkpoints import load_weights, read_checkpoint
-from surgicalft.models.pretrain import Pretrain, pretrained
+from surgicalft.models.networks import build
+from surgicalft.models.pretrain import pretrained
+from surgicalft.models.recipe import Pretrain
 from surgicalft.models.resnet_cifar import ResNetCifar
+from surgicalft.models.weights import initial_network
 from surgicalft.paths import cache_dir
 from surgicalft.paths import data_dir as resolve_data_dir
 
@@ -45,6 +48,27 @@ class Published:
             )
         return self.download()
 
+    def load(self, data_dir: Path | None) -> nn.Module:
+        """The network with the file's weights."""
+        path = self.find(data_dir)
+        weights = read_checkpoint(path, self.key)
+        network = self.build()
+        load_weights(network, weights, path)
+        return network
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network of `surgicalft.models.networks` with weights of `surgicalft.models.weights`, unchanged."""
+
+    model: str
+    weights: str
+    classes: int
+
+    def load(self, data_dir: Path | None) -> nn.Module:
+        """The network with these weights, its classifier included."""
+        return initial_network(self.model, self.weights, self.classes, 0, data_dir)
+
 
 def _standard() -> nn.Module:
     """RobustBench's `Standard` for CIFAR-10: WideResNet-28-10, 36,479,194 parameters, input in [0, 1]."""
@@ -76,7 +100,7 @@ def _download_standard() -> Path:
     return file
 
 
-PUBLISHED = {
+PUBLISHED: dict[str, Published | Known] = {
     "memo-resnet26-gn": Published(
         ("memo-cifar10-rn26-gn.pth",),
         "https://github.com/zhangmarvin/memo",
@@ -90,6 +114,9 @@ PUBLISHED = {
         _standard,
         _download_standard,
     ),
+    # torchvision's first version is also RobustBench's "Standard" for ImageNet.
+    "resnet50-imagenet": Known("resnet50", "imagenet-v1", 1000),
+    "rvt-small-imagenet": Known("rvt-small", "imagenet", 1000),
 }
 
 
@@ -100,12 +127,7 @@ def load_published(name: str, data_dir: Path | None = None) -> nn.Module:
     """
     if name not in PUBLISHED:
         raise ValueError(f"unknown published model {name!r}; legal: {', '.join(sorted(PUBLISHED))}")
-    published = PUBLISHED[name]
-    path = published.find(data_dir)
-    weights = read_checkpoint(path, published.key)
-    network = published.build()
-    load_weights(network, weights, path)
-    return network.eval()
+    return PUBLISHED[name].load(data_dir).eval()
 
 
 def load_network(
@@ -115,7 +137,15 @@ def load_network(
     device: str = "cpu",
     progress: bool = True,
 ) -> nn.Module:
-    """The network a run starts from: published under `model`, or trained as `pretrain` says."""
+    """The network a run starts from: published under `model`, or trained as `pretrain` says.
+
+    `model` may group the blocks of the network that `pretrain` trains: the weights are the same.
+    """
     if pretrain is None:
         return load_published(model, data_dir).to(device)
-    return pretrained(pretrain, data_dir, device, progress).network.eval()
+    trained = pretrained(pretrain, data_dir, device, progress)
+    network = trained.network
+    if model != pretrain.model:
+        network = build(model, trained.info["classes"], 0).to(device)
+        network.load_state_dict(trained.network.state_dict())
+    return network.eval()

@@ -4,7 +4,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from surgicalft.sweep.record import Record
@@ -26,6 +26,7 @@ class Chosen:
     device: frozenset[str]
     provenance: frozenset[str]
     n_scenarios: int = 1
+    metrics: dict[str, float] = field(default_factory=dict)  # of single results only
 
 
 def chosen(records: Iterable[Record], rule: str) -> list[Chosen]:
@@ -50,7 +51,7 @@ def _choose(group: list[Record], rule: str) -> Chosen:
         raise ValueError(f"test_accuracy of {best.id} must be in percent, 0 to 100, not {p}")
     rates = (best.settings["learning_rate"],)
     where = frozenset({best.device}), frozenset({best.provenance})
-    return Chosen(settings, p, p * (100 - p) / n, n, rates, failed, *where)
+    return Chosen(settings, p, p * (100 - p) / n, n, rates, failed, *where, metrics=best.metrics)
 
 
 def pooled(cells: Sequence[Chosen]) -> list[Chosen]:

@@ -11,15 +11,17 @@ from surgicalft.sweep.record import Record
 
 EXPECTED = {  # section 2.1: the block that the kind of shift points to
     "input": ("block 1",),
-    "feature": ("block 2", "block 3"),
+    "feature": ("block 2", "block 3"),  # of ResNet-50 and of four groups of a transformer, too
     "output": ("last",),
     "natural": (),
 }
 ERRORS = 2.0  # a difference counts from this many standard errors on
 
 
-def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.DataFrame:
-    """For each scenario: the single block chosen, and how much better it is than tuning all.
+def best_block(
+    records: Sequence[Record], rule: str = "target_valid", by: Sequence[str] = ("scenario",)
+) -> pd.DataFrame:
+    """For each combination of the settings `by`: the single block chosen, and its lead over tuning all.
 
     The block is chosen as the paper's "Cross-Val" does, by the mean over seeds of the validation accuracy;
     test data choose nothing. `position` counts it from the input, `block accuracy` is its own (%).
@@ -28,19 +30,21 @@ def best_block(records: Sequence[Record], rule: str = "target_valid") -> pd.Data
     at 2 errors; `as the paper` says whether the block is one that the shift's kind points to (None for
     natural shifts, of which it has no rule).
     """
-    scenarios = list(dict.fromkeys(record.settings["scenario"] for record in records))
-    return pd.DataFrame([_row(records, scenario, rule) for scenario in scenarios])
+    cases: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        cases.setdefault(tuple(record.settings[name] for name in by), []).append(record)
+    return pd.DataFrame(
+        [dict(zip(by, case, strict=True)) | _row(own, rule) for case, own in cases.items()]
+    )
 
 
-def _row(records: Sequence[Record], scenario: str, rule: str) -> dict[str, object]:
-    own = [record for record in records if record.settings["scenario"] == scenario]
-    kind = get_scenario(scenario).kind
+def _row(own: Sequence[Record], rule: str) -> dict[str, object]:
+    kind = get_scenario(own[0].settings["scenario"]).kind
     valid = validation_means(own)
     block = max((name for name in valid if name not in ("all", "none")), key=valid.__getitem__)
     row = paired_difference(own, block, "all", rule=rule).iloc[0]
     error = np.fmax(row["standard_error"], row["binomial_error"])  # the former is NaN for one seed
     return {
-        "scenario": scenario,
         "kind": kind,
         "chosen block": block,
         "position": list(valid).index(block) + 1,

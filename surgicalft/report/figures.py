@@ -184,7 +184,8 @@ def _paper(axes: Axes, x: float, value: float, error: float) -> None:
 
 def _options_on_x(axes: Axes, names: Sequence[str]) -> None:
     crowded = sum(map(len, names)) > 34
-    axes.set_xticks(range(len(names)), list(names), rotation=30 if crowded else 0)
+    labels = [name.replace("_", " ") for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=30 if crowded else 0)
     axes.set_xlim(-0.5, len(names) - 0.4)
 
 

@@ -22,6 +22,8 @@ _ERRORS = {  # which column is whose uncertainty
     "paper": "paper_error",
     "accuracy": "error",
     "difference": "error",
+    "told apart": "error",
+    "worst_group": "worst_group_error",
 }
 
 

@@ -208,25 +208,3 @@ def _match(what: str, name: str, legal: tuple[str, ...]) -> str:
         if candidate.lower() == name.lower():
             return candidate
     raise ValueError(f"{what} must be one of {list(legal)}, not {name!r}")
-
-
-# Table 4 repeats some bars of Figure 2: section 4.2 says that Cross-Val "corresponds in performance
-# to the best surgical fine-tuning result", section 2.1 which block that is.
-_FIGURE_2 = (
-    (r"cifar10[\w-]*-c/\*(/5)?", "CIFAR-C", "block 1"),
-    (r"cifar10[\w-]*-flip", "CIFAR-F", "last"),
-)
-_FIGURE_2_ROWS = {"none": "No Adaptation", "all": "All"}
-
-
-def figure2(scenario: str, selection: str, n_tune: int = 1000) -> Published | None:
-    """The paper's accuracy beside ours, for the bars of Figure 2 that its tables repeat; else None.
-
-    `cifar10-c/*`, the mean over corruptions, has a value (over the paper's 14); one alone has none.
-    The paper tunes on 1,000 images of CIFAR-C, and of CIFAR-Flip does not say: taken as the same.
-    """
-    for pattern, column, best in _FIGURE_2:
-        if re.fullmatch(pattern, scenario) and (n_tune == 1000 or selection == "none"):
-            row = "Cross-Val" if selection == best else _FIGURE_2_ROWS.get(selection)
-            return None if row is None else published(4, row, column)
-    return None

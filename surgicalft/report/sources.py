@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from surgicalft.evaluate import accuracy
-from surgicalft.models.pretrain import Pretrain, pretrained
+from surgicalft.models.pretrain import pretrained
+from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
 from surgicalft.report.paper import TABLES, published
 from surgicalft.runs import Run

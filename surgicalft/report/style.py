@@ -28,8 +28,9 @@ LOOK = {  # colour, marker
     "all": (DARK, "X"),
     "none": (GREY, "_"),
     "embedding": ("#56B4E9", "P"),
-    "first three": ("#332288", "<"),
-    "last three": ("#882255", ">"),
+    "first layers": ("#661100", "d"),
+    "first_three": ("#332288", "<"),
+    "last_three": ("#882255", ">"),
 }
 _OTHERS = (("#E69F00", "h"), ("#CC79A7", "p"), ("#117733", "*"))
 COLOURS = 128  # of the palette of a PNG, which a third of the bytes then suffice for

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from surgicalft.report.beside import beside
 from surgicalft.report.chosen import Chosen, chosen, differences, grouped, pooled
 from surgicalft.report.markdown import markdown
-from surgicalft.report.paper import Published, figure2
+from surgicalft.report.paper import Published
 from surgicalft.sweep.record import Record
 
 BY = ("scenario", "model", "n_tune", "selection")
@@ -31,7 +32,8 @@ def summary(
     NaN for one seed; `binomial_error` = sqrt(p (100 - p) / n_test) is what the finite test split
     alone gives one run. Failed runs count in `n_failed` and in no mean. With `pool`, rows
     `family/*` are added: the mean over a family's scenarios by seed, for seeds that have them all.
-    `paper` is the paper's value where its tables give one.
+    `paper` is the paper's value where its tables give one; `worst_group` (%), where the data have groups, the
+    lowest accuracy among them.
 
     Raises ValueError where there is no record, and where those of one row differ in a setting
     beyond `by`, seed and learning rate.
@@ -39,13 +41,9 @@ def summary(
     cells = chosen(records, rule)
     rows = []
     for key, group in grouped(cells + (pooled(cells) if pool else []), by).items():
-        settings = group[0].settings
-        paper = figure2(settings["scenario"], settings["selection"], settings["n_tune"])
-        if settings["method"] != "surgical":
-            paper = None
         rates = [rate for cell in _counted(group) for rate in cell.learning_rates]
         options = {"learning_rates": tuple(rates), "rule": rule}
-        rows.append(_named(by, key) | _row(group) | options | _paper(paper))
+        rows.append(_named(by, key) | _row(group) | options | _paper(beside(group[0].settings)))
     return _sorted(rows, by)
 
 
@@ -71,7 +69,7 @@ def paired_difference(
     rows = []
     for key, group in grouped(differences(cells + pooled(cells), a, b), by).items():
         settings = group[0].settings
-        ours, other = (figure2(settings["scenario"], s, settings["n_tune"]) for s in (a, b))
+        ours, other = (beside({**settings, "selection": name}) for name in (a, b))
         paper = ours and other and Published(round(ours.value - other.value, 2), None, ours.source)
         options = {"a": a, "b": b, "rule": rule}
         rows.append(_named(by, key) | _row(group) | options | _paper(paper))
@@ -79,10 +77,12 @@ def paired_difference(
 
 
 def selection_key(name: str) -> tuple[int, list[tuple[int, str]]]:
-    """Sorts selections as the network does: blocks by their number, then last, all and none."""
-    end = ("last", "all", "none")
+    """Sorts selections as the network does: what embeds, blocks by their number, then last, all and none."""
+    start, end = ("stem", "embedding", "first layers", "first_three"), ("last", "all", "none")
     parts = re.findall(r"\d+|\D+", name)
     natural = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+    if name in start:
+        return start.index(name) - len(start), natural
     return (1 + end.index(name) if name in end else 0), natural
 
 
@@ -151,7 +151,17 @@ def _row(group: list[Chosen]) -> dict[str, Any]:
         "n_scenarios": max(cell.n_scenarios for cell in group),
         "device": ", ".join(sorted(frozenset().union(*(cell.device for cell in cells)))),
         "provenance": "; ".join(sorted(frozenset().union(*(cell.provenance for cell in cells)))),
+        **_metrics(cells),
     }
+
+
+def _metrics(cells: list[Chosen]) -> dict[str, float]:
+    """Mean and standard error of the further metrics that all these runs have."""
+    columns: dict[str, float] = {}
+    for name in cells[0].metrics if cells else ():
+        values = pd.Series([cell.metrics.get(name, math.nan) for cell in cells])
+        columns |= {name: values.mean(skipna=False), f"{name}_error": values.sem(ddof=1)}
+    return columns
 
 
 def _counted(group: list[Chosen]) -> list[Chosen]:

@@ -1,6 +1,14 @@
 """What changes between source and target: scenarios by name, each with the source it departs from."""
 
-from surgicalft.shifts import cifar, glyphs  # noqa: F401  importing registers them
+from surgicalft.shifts import (  # noqa: F401  importing registers them
+    breeds,
+    cifar,
+    glyphs,
+    imagenet,
+    imagenet_c,
+    spurious,
+    wilds,
+)
 from surgicalft.shifts.base import (
     KINDS,
     TEST_RULES,
@@ -9,6 +17,7 @@ from surgicalft.shifts.base import (
     Source,
     Splits,
     Target,
+    families,
     get_scenario,
     load_source,
     scenario_names,
@@ -23,6 +32,7 @@ __all__ = [
     "Source",
     "Splits",
     "Target",
+    "families",
     "get_scenario",
     "load_source",
     "scenario_names",

@@ -6,13 +6,14 @@ options behind a slash: `glyphs-c/fog`, `cifar10-c/fog/3`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from surgicalft.seeds import generator
+from surgicalft.shifts.image_files import LazyImages
 
 KINDS = ("input", "feature", "output", "natural")
 TEST_RULES = ("rest", "authors")
@@ -21,9 +22,12 @@ AUTHORS_TEST_PER_CLASS = 90
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images (n, c, h, w) uint8, labels (n,) int64 and, where the data have them, groups (n,) int64."""
+    """Images (n, c, h, w) uint8, labels (n,) int64 and, where the data have them, groups (n,) int64.
 
-    images: Tensor
+    Images that are too many to hold are `LazyImages`: `take` does not read them, indexing does.
+    """
+
+    images: Tensor | LazyImages
     labels: Tensor
     groups: Tensor | None = None
 
@@ -46,7 +50,9 @@ class Labelled:
 
     def take(self, index: Tensor) -> "Labelled":
         groups = None if self.groups is None else self.groups[index]
-        return Labelled(self.images[index], self.labels[index], groups)
+        images = self.images
+        some = images.view(index) if isinstance(images, LazyImages) else images[index]
+        return Labelled(some, self.labels[index], groups)
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Target:
-    """All target images there are, before the split, and where they came from."""
+    """All target images there are, before the split, and where they came from.
+
+    `test` is given where the data set's publisher keeps images apart to report on; `pool` is then for tuning
+    and validation alone. `sparse` says that a class may have fewer images than are asked of it.
+    """
 
     pool: Labelled
     classes: int
     provenance: str
+    test: Labelled | None = None
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,13 +101,21 @@ class Scenario:
 
 
 def split_target(
-    pool: Labelled, tune: int, valid: int, seed: int, test: str = "rest", classes: int = 10
+    pool: Labelled,
+    tune: int,
+    valid: int,
+    seed: int,
+    test: str = "rest",
+    classes: int = 10,
+    apart: Labelled | None = None,
+    sparse: bool = False,
 ) -> Splits:
     """Split at random within each class (within each group, where the data have groups).
 
     Each class gives tune/classes images to tune on and valid/classes to choose by; `test="rest"` reports
-    on all that remain, "authors" on 90 per class, as the paper's code does. For one seed the validation
-    images are the same and the tuning images nested whatever `tune` is, so curves over `tune` are paired.
+    on all that remain, "authors" on 90 per class, as the paper's code does, and on `apart` where that is
+    given. For one seed the validation images are the same and the tuning images nested whatever `tune` is,
+    so curves over `tune` are paired. `sparse`: a class with too few images gives those it has, to tune first.
 
     Raises ValueError where a class has too few images or a count does not divide evenly.
     """
@@ -103,26 +123,27 @@ def split_target(
         raise ValueError(f"test must be one of {TEST_RULES}, not {test!r}")
     strata = pool.labels if pool.groups is None else pool.groups
     values = strata.unique().tolist() if pool.groups is not None else list(range(classes))
-    counts = {"tune": tune, "valid": valid}
-    for name, count in counts.items():
+    for name, count in {"tune": tune, "valid": valid}.items():
         if count < 0 or count % len(values):
             raise ValueError(f"{name}={count} is not a multiple of the {len(values)} classes")
     n, v = tune // len(values), valid // len(values)
     t = AUTHORS_TEST_PER_CLASS if test == "authors" else 1
+    t = 0 if apart is not None or sparse else t
     parts: dict[str, list[Tensor]] = {"tune": [], "valid": [], "test": []}
     for value in values:
         index = (strata == value).nonzero().flatten()
-        if len(index) < n + v + t:
+        if len(index) < n + v + t and not sparse:
             raise ValueError(
                 f"class {value} has {len(index)} target images, fewer than the {n + v + t} asked for "
                 f"({n} to tune, {v} to validate, {t} or more to test)"
             )
         index = index[torch.randperm(len(index), generator=generator("split", seed, value))]
-        stop = len(index) - v
+        stop = max(len(index) - v, min(n, len(index)))
         parts["valid"].append(index[stop:])
         parts["tune"].append(index[:n])
         parts["test"].append(index[stop - t : stop] if test == "authors" else index[n:stop])
-    return Splits(**{name: pool.take(torch.cat(index)) for name, index in parts.items()})
+    splits = Splits(**{name: pool.take(torch.cat(index)) for name, index in parts.items()})
+    return splits if apart is None else replace(splits, test=apart)
 
 
 ScenarioFamily = Callable[..., Scenario]
@@ -146,6 +167,11 @@ def scenario_names() -> list[str]:
     for family, (_, options) in _scenarios.items():
         names += [f"{family}/{option}" for option in options] or [family]
     return names
+
+
+def families() -> list[str]:
+    """Every registered family of scenarios, in order of registration."""
+    return list(_scenarios)
 
 
 def get_scenario(name: str) -> Scenario:

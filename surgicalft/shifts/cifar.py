@@ -9,7 +9,7 @@ CIFAR-10: Krizhevsky 2009. CIFAR-10-C: Hendrycks and Dietterich 2019, CC BY 4.0.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from surgicalft.shifts.base import (
     register_source,
     split_target,
 )
+from surgicalft.shifts.cifar_copies import COPIES
 from surgicalft.shifts.cifar_files import (
     CIFAR10,
     read_batches,
     read_corrupted,
 )
-from surgicalft.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from surgicalft.shifts.corruptions import CORRUPTIONS, corrupt, parse_severity
 from surgicalft.shifts.download import fetch
+from surgicalft.shifts.image_files import as_tensor
 from surgicalft.shifts.image_folder import read_image_folder
 from surgicalft.shifts.labels import flip_labels
 
@@ -49,38 +51,6 @@ CLASSES = [
 ]  # official order
 VALID_FRACTION = 0.1
 CORRUPTION_SEED = 0
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy of CIFAR-10 as an image folder: where it is, what it must hold, and what it is."""
-
-    folder: str
-    archive: str
-    suffix: str
-    counts: dict[str, int]
-    note: str
-
-
-COPIES = {
-    "cifar10": Copy(
-        "cifar10", "cifar10.tgz", ".png", {"train": 50_000, "test": 10_000}, "exact pixels"
-    ),
-    "cifar10-jpeg": Copy(
-        "cifar10",
-        "cifar10-jpeg.tar.xz",
-        ".jpg",
-        {"train": 50_000, "test": 10_000},
-        "JPEG-compressed copy",
-    ),
-    "cifar10-lossless": Copy(
-        "cifar10-lossless",
-        "cifar10-lossless-png.tar.xz",
-        ".png",
-        {"train": 5_085, "test": 500},
-        "subset, exact pixels",
-    ),
-}
 
 
 def load_cifar(name: str, data_dir: Path | None = None) -> dict[str, Labelled]:
@@ -136,19 +106,12 @@ def _flip(name: str) -> Scenario:
     return Scenario(f"{name}-flip", "output", name, load)
 
 
-def _severity(parts: tuple[str, ...]) -> int:
-    text = parts[0] if parts else "5"
-    if len(parts) > 1 or text not in {str(s) for s in SEVERITIES}:
-        raise ValueError(f"severity must be one of {list(SEVERITIES)}, not {'/'.join(parts)!r}")
-    return int(text)
-
-
 def _generated(family: str, name: str, corruption: str, *parts: str) -> Scenario:
-    severity = _severity(parts)
+    severity = parse_severity(*parts)
 
     def load(data_dir: Path | None) -> Target:
         test = load_cifar(name, data_dir)["test"]
-        images = corrupt(test.images, corruption, severity, CORRUPTION_SEED)
+        images = corrupt(as_tensor(test.images), corruption, severity, CORRUPTION_SEED)
         note = f"{name} test images ({COPIES[name].note}), corrupted by surgicalft"
         return Target(Labelled(images, test.labels), len(CLASSES), note)
 
@@ -156,7 +119,7 @@ def _generated(family: str, name: str, corruption: str, *parts: str) -> Scenario
 
 
 def _published(corruption: str, *parts: str) -> Scenario:
-    severity = _severity(parts)
+    severity = parse_severity(*parts)
 
     def load(data_dir: Path | None) -> Target:
         images, labels = read_corrupted(resolve_data_dir(data_dir), corruption, severity)

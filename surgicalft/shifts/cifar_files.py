@@ -1,6 +1,5 @@
 """The publishers' files of CIFAR-10 and CIFAR-10-C, read and checked."""
 
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 
 from surgicalft.paths import cache_dir
+from surgicalft.shifts.archives import unpack
 from surgicalft.shifts.base import Labelled
 from surgicalft.shifts.download import Archive, fetch
 
@@ -63,11 +63,7 @@ def read_batches(place: Path) -> dict[str, Labelled]:
 
 
 def _unpacked(archive: Path) -> Path:
-    root = cache_dir("unpacked", archive.name)
-    if not (root / CIFAR10.folder).is_dir():
-        with tarfile.open(archive) as opened:
-            opened.extractall(root, filter="data")  # refuses paths outside the folder
-    return root
+    return unpack(archive, cache_dir("unpacked") / archive.name)
 
 
 def read_corrupted(
@@ -90,12 +86,7 @@ def _corrupted_folder(root: Path | None) -> Path:
     if root and (root / CIFAR10_C.folder).is_dir():
         return root / CIFAR10_C.folder
     looked_for = f"cifar10-c: no {CIFAR10_C.folder}/ in {root or 'any data folder'}"
-    archive = fetch(CIFAR10_C.archive, looked_for)
-    target = cache_dir("unpacked", archive.name)
-    if not (target / CIFAR10_C.folder / "labels.npy").is_file():
-        with tarfile.open(archive) as opened:
-            opened.extractall(target, filter="data")
-    return target / CIFAR10_C.folder
+    return _unpacked(fetch(CIFAR10_C.archive, looked_for)) / CIFAR10_C.folder
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:

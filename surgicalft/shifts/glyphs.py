@@ -26,15 +26,15 @@ from surgicalft.shifts.base import (
     register_scenario,
     register_source,
 )
-from surgicalft.shifts.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from surgicalft.shifts.corruptions import CORRUPTIONS, corrupt, parse_severity
 from surgicalft.shifts.glyph_drawing import TEXTURES, Style, draw
+from surgicalft.shifts.image_files import as_tensor
 from surgicalft.shifts.labels import flip_labels
 
 LETTERS = "ABDEGHNQRT"  # of which upper and lower case differ in shape
 CLASSES = len(LETTERS)
 SIZES = {"train": 6000, "valid": 1000, "test": 2000}
 POOL = 3000  # target images
-SEVERITY = 5  # as the paper's CIFAR-10-C
 CORRUPTION_SEED = 0
 
 PLAIN = Style()
@@ -88,18 +88,17 @@ def _scenario(name: str, kind: str, make: Callable[[], Labelled], source: str) -
 
 
 def _corrupted(corruption: str, *severities: str) -> Scenario:
-    legal = [str(severity) for severity in SEVERITIES]
-    severity, *rest = severities or (str(SEVERITY),)
-    if rest or severity not in legal:
-        raise ValueError(f"severity must be one of {legal}, not {'/'.join(severities)!r}")
-    make = partial(_corrupt, corruption, int(severity), POOL)
+    severity = parse_severity(*severities)
+    make = partial(_corrupt, corruption, severity, POOL)
     return _scenario(f"glyphs-c/{corruption}/{severity}", "input", make, "glyphs")
 
 
 @lru_cache(maxsize=8)
 def _corrupt(corruption: str, severity: int, n: int) -> Labelled:
     pool = glyphs("target", n)
-    return replace(pool, images=corrupt(pool.images, corruption, severity, CORRUPTION_SEED))
+    return replace(
+        pool, images=corrupt(as_tensor(pool.images), corruption, severity, CORRUPTION_SEED)
+    )
 
 
 def _case() -> Labelled:

@@ -4,7 +4,6 @@ import logging
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from surgicalft.settings import identity
+from surgicalft.settings import as_dict, identity
 from surgicalft.sweep.record import Record, from_row, to_row
 from surgicalft.sweep.store import StoreError
 
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def attempt(run: R, execute: Execute[R]) -> Record:
     """Execute one run; its record as the store will give it back, whether it finished or failed."""
-    known = {"id": identity(run), "settings": asdict(run), "versions": versions()}  # type: ignore[call-overload]
+    known = {"id": identity(run), "settings": as_dict(run), "versions": versions()}
     start = time.perf_counter()
     try:
         return _stamped(start, **known, status="finished", **execute(run))

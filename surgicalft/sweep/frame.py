@@ -13,7 +13,7 @@ from surgicalft.sweep.record import Record
 
 _METRICS = ("valid_accuracy", "valid_loss", "test_accuracy", "wall_time")
 _COUNTS = ("epoch", "n_test")
-_NESTED = ("settings", "versions", "history")
+_NESTED = ("settings", "versions", "history", "metrics")
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -22,8 +22,8 @@ def to_frame(records: Sequence[Record]) -> pd.DataFrame:
 
     Columns: id, status; each setting by its name, nested ones as `pretrain.epochs`, lists as JSON
     text, which can be grouped by (a setting called like a field of the record becomes
-    `settings.NAME`); the outcome; `versions.torch` and the like. An absent metric is NaN, an absent
-    count <NA>.
+    `settings.NAME`); the outcome; `metrics.worst_group`, `versions.torch` and the like. An absent
+    metric is NaN, an absent count <NA>.
     """
     frame = pd.DataFrame([_flat(record) for record in records])
     if not records:
@@ -47,7 +47,8 @@ def _flat(record: Record) -> dict[str, Any]:
         for name, value in _leaves(record.settings).items()
     }
     first = {name: own.pop(name) for name in ("id", "status")}
-    return first | settings | own | _leaves(record.versions, "versions.")
+    measured = _leaves(record.metrics, "metrics.")
+    return first | settings | own | measured | _leaves(record.versions, "versions.")
 
 
 def _leaves(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,13 +35,14 @@ class Record:
     wall_time: float = 0.0  # seconds
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""  # ISO 8601, UTC
+    metrics: dict[str, float] = field(default_factory=dict)  # further ones of the test, by name
 
     def __post_init__(self) -> None:
         check_choice("status", self.status, STATUSES)
 
 
 COLUMNS = tuple(f.name for f in fields(Record))
-_JSON = ("settings", "history", "versions")
+_JSON = ("settings", "history", "versions", "metrics")
 _FLOATS = ("valid_accuracy", "valid_loss", "test_accuracy", "wall_time")
 _INTEGERS = ("epoch", "n_test")
 _TEXTS = ("id", "error", "provenance", "device", "created")

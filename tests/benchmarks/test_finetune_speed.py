@@ -23,7 +23,8 @@ import os
 import pytest
 from sides import median_ratio, our_run, our_sweep, plain_run, side, warm_up, warm_up_plain
 
-from surgicalft.profiles import PAPER_LAST_RATES, PAPER_RATES, SELECTIONS
+from surgicalft.profiles import PAPER_LAST_RATES, PAPER_RATES
+from surgicalft.protocols import CIFAR_SELECTIONS as SELECTIONS
 
 ROUNDS = int(os.environ.get("SURGICALFT_BENCHMARK_ROUNDS", "3"))
 BARS = {"last": 40.0, "block 3": 4.0, "block 2": 2.0, "block 1": 1.0, "all": 1.0}

@@ -7,7 +7,8 @@ import torch
 
 from surgicalft.evaluate import accuracy
 from surgicalft.models import pretrain
-from surgicalft.models.pretrain import Pretrain, augment, pretrained
+from surgicalft.models.pretrain import pretrained
+from surgicalft.models.recipe import Pretrain
 from surgicalft.shifts.base import Labelled, Source, register_source
 
 SETTINGS = Pretrain("stripes", "resnet8-bn-w8", epochs=3, batch_size=20, augment="none")
@@ -60,31 +61,6 @@ def test_same_settings_same_weights(tmp_path, monkeypatch):
         monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path / folder))
         weights.append(pretrained(SETTINGS, progress=False).network.conv1.weight)
     assert torch.equal(*weights)
-
-
-def test_augmentation_moves_and_mirrors():
-    images = torch.arange(32 * 32, dtype=torch.int64).view(1, 1, 32, 32) % 251
-    images = images.to(torch.uint8).expand(64, 3, 32, 32).contiguous()
-    random = torch.Generator().manual_seed(0)
-    assert torch.equal(augment(images, "none", random), images)
-    cropped = augment(images, "crop", random)
-    assert cropped.shape == images.shape and cropped.dtype == torch.uint8
-    padded = torch.nn.functional.pad(images[:1].float(), (4,) * 4, mode="reflect").to(torch.uint8)
-    windows = padded[0, 0].unfold(0, 32, 1).unfold(1, 32, 1).reshape(81, 32, 32)
-    assert all((windows == image[0]).all((1, 2)).any() for image in cropped)
-    both = augment(images, "crop-flip", random)
-    plain = [(windows == image[0]).all((1, 2)).any() for image in both]
-    mirrored = [(windows == image[0].flip(1)).all((1, 2)).any() for image in both]
-    assert all(p or m for p, m in zip(plain, mirrored, strict=True))
-    assert 16 < sum(bool(m) for m in mirrored) < 48
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"augment": "mixup"}, {"precision": "int8"}], ids=["augment", "precision"]
-)
-def test_unknown_choices(wrong):
-    with pytest.raises(ValueError, match="must be one of"):
-        Pretrain("stripes", **wrong)
 
 
 def test_unknown_source():

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torchvision
 
 from surgicalft.blocks import Blocks
 from surgicalft.models import zoo
 from surgicalft.models.checkpoints import CheckpointError
 from surgicalft.models.resnet_cifar import ResNetCifar
+from surgicalft.models.rvt import RVT
 
 
 def test_published_checkpoint_from_a_local_file(tmp_path):
@@ -21,6 +23,29 @@ def test_absent_checkpoint_says_what_where_and_whence(tmp_path):
         FileNotFoundError, match=r"memo-cifar10-rn26-gn\.pth.*github\.com/zhangmarvin/memo"
     ):
         zoo.load_published("memo-resnet26-gn", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "make"),
+    [
+        ("resnet50-imagenet", "resnet50-0676ba61.pth", torchvision.models.resnet50),
+        ("rvt-small-imagenet", "weights/rvt_small_plus.pth", RVT),
+    ],
+)
+def test_networks_of_imagenet_from_their_publishers_files(tmp_path, name, file, make):
+    saved = make().eval()
+    state = saved.state_dict()
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"model": state} if "rvt" in name else state, path)
+    loaded = zoo.load_published(name, tmp_path)
+    assert not loaded.training and loaded.size == 224
+    found = loaded.network.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[parameter], state[parameter]) for parameter in state)
+    path.write_bytes(path.read_bytes()[: 10**6])
+    with pytest.raises(CheckpointError, match="truncated"):
+        zoo.load_published(name, tmp_path)
 
 
 def test_unknown_name():

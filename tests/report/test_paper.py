@@ -7,8 +7,6 @@ from surgicalft.report.paper import (
     IMAGENET_C_CORRUPTIONS,
     PROTOCOLS,
     TABLES,
-    Published,
-    figure2,
     published,
 )
 
@@ -114,36 +112,6 @@ def test_what_the_text_lost_is_named_as_unsure() -> None:
     assert unsure == {"Camelyon17", "FMoW"}
     for protocol in PROTOCOLS.values():
         assert list(protocol.learning_rates) == sorted(protocol.learning_rates, reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("scenario", "selection", "expected"),
-    [
-        ("cifar10-c/*", "block 1", (82.8, 0.6)),
-        ("cifar10-jpeg-c/*", "all", (79.9, 0.7)),
-        ("cifar10-c/*/5", "none", (52.6, 0.0)),
-        ("cifar10-flip", "last", (93.8, 0.1)),
-        ("cifar10-flip", "all", (85.9, 0.4)),
-        ("cifar10-flip", "none", (0.0, 0.0)),
-        ("cifar10-c/*", "block 2", None),  # a bar of Figure 2 without a number
-        ("cifar10-flip", "block 1", None),
-        ("cifar10-c/fog", "all", None),  # one corruption is not their mean
-        ("cifar10-c/*/3", "all", None),  # the paper has severity 5 only
-        ("glyphs-c/*", "block 1", None),
-    ],
-)
-def test_bars_of_figure_2(
-    scenario: str, selection: str, expected: tuple[float, float] | None
-) -> None:
-    found = figure2(scenario, selection)
-    assert (None if found is None else (found.value, found.stderr)) == expected
-
-
-def test_the_paper_s_bars_are_for_1000_images() -> None:
-    assert figure2("cifar10-c/*", "all", n_tune=100) is None
-    assert figure2("cifar10-c/*", "none", n_tune=100) == Published(
-        52.6, 0.0, TABLES[4].source
-    )  # nothing is tuned
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,32 @@ def test_unknown_rule():
 def test_labelled_checks_types_and_shapes(images, labels):
     with pytest.raises(ValueError, match="must be"):
         Labelled(images, labels)
+
+
+def grouped(counts):
+    """Images whose groups have these sizes."""
+    groups = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    images = torch.zeros(len(groups), 3, 8, 8, dtype=torch.uint8)
+    return Labelled(images, groups % 2, groups)
+
+
+def test_a_test_kept_apart_is_left_as_it_is():
+    pool, apart = grouped([5, 6, 7, 8]), grouped([3, 3, 3, 3])
+    splits = split_target(pool, 12, 8, seed=0, apart=apart)
+    assert splits.test is apart
+    assert [len(splits.tune), len(splits.valid)] == [12, 8]
+    for part, each in ((splits.tune, 3), (splits.valid, 2)):
+        assert part.groups.bincount().tolist() == [each] * 4
+    with pytest.raises(ValueError, match="class 0 has 5 target images, fewer than the 6 asked for"):
+        split_target(pool, 12, 12, seed=0, apart=apart)
+
+
+def test_sparse_classes_give_what_they_have():
+    pool = Labelled(
+        torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
+    )
+    with pytest.raises(ValueError, match="class 0 has 1 target images"):
+        split_target(pool, 4, 4, seed=0, classes=4)
+    splits = split_target(pool, 4, 4, seed=0, classes=4, sparse=True)
+    found = {p: getattr(splits, p).labels.tolist() for p in ("tune", "valid", "test")}
+    assert found == {"tune": [0, 1, 2], "valid": [1, 2], "test": [2, 2, 2]}

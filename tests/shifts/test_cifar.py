@@ -11,7 +11,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from surgicalft.shifts import cifar, get_scenario, load_source, scenario_names, split_target
-from surgicalft.shifts.cifar import CLASSES, COPIES, Copy, load_cifar
+from surgicalft.shifts.cifar import CLASSES, load_cifar
+from surgicalft.shifts.cifar_copies import COPIES, Copy
 from surgicalft.shifts.cifar_files import read_corrupted
 from surgicalft.shifts.image_folder import read_image_folder
 

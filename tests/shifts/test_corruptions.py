@@ -11,6 +11,7 @@ import numpy._core.multiarray
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from surgicalft.models.resnet_cifar import ResNetCifar
@@ -18,6 +19,7 @@ from surgicalft.shifts.corruptions import (
     CONSTANTS,
     CORRUPTIONS,
     DRAWN,
+    IMAGENET_CONSTANTS,
     SEVERITIES,
     blur,
     corrupt,
@@ -25,6 +27,7 @@ from surgicalft.shifts.corruptions import (
     droplets,
 )
 from surgicalft.shifts.corruptions.batch import bilinear, mirror, reflect, streak, zoom_matrix
+from surgicalft.shifts.corruptions.ice import ice
 
 # Accuracy (%) of MEMO's checkpoint without adaptation on REFERENCE_N exact test images, corrupted
 # by the published recipe at severity 5.
@@ -207,17 +210,20 @@ def test_jpeg_and_pixelate_are_pillows() -> None:
     assert torch.equal(corrupt(image, "pixelate", 5)[0], expected)
 
 
-def test_glass_blur_is_the_published_loop() -> None:
+@pytest.mark.parametrize("reach", [1, 2, 4])
+def test_glass_blur_is_the_published_loop(reach: int) -> None:
     """One pass of the loop as published, where `a, b = b, a` on views of pixels only copies."""
     x = pictures(2).permute(0, 2, 3, 1).double().numpy()
-    moves = [rng.integers(-1, 1, (2, 30, 30)) for rng in rngs(2)]
+    side = 32 - 2 * reach
+    moves = [rng.integers(-reach, reach, (2, side, side)) for rng in rngs(2)]
+    first = reach + 1
     for image, (dy, dx) in zip(x, moves, strict=True):
-        for h in range(31, 1, -1):
-            for w in range(31, 1, -1):
-                other = h + dy[h - 2, w - 2], w + dx[h - 2, w - 2]
+        for h in range(32 - reach, reach, -1):
+            for w in range(32 - reach, reach, -1):
+                other = h + dy[h - first, w - first], w + dx[h - first, w - first]
                 image[h, w], image[other] = image[other], image[h, w]
     start = pictures(2).double().numpy()
-    np.testing.assert_array_equal(blur._frosted(start, rngs(2), 1), x.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(blur._frosted(start, rngs(2), reach), x.transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("degrees", [-120.0, -45.0, 0.0, 30.0, 90.0])
@@ -241,6 +247,37 @@ def test_disk() -> None:
     assert disk.sum() == pytest.approx(1)
     np.testing.assert_allclose(disk[1:-1, 1:-1], plus, atol=1e-5)
     assert blur.disk(0.3, 0.4).shape == (3, 3)
+
+
+@pytest.mark.parametrize(("radius", "sigma"), [(3, 0.1), (8, 0.5), (10, 0.5)])
+def test_disk_of_imagenet_equals_a_loop(radius: int, sigma: float) -> None:
+    """The published grid, 17 or 21 pixels wide, and taps, 3 or 5, with pixels outside it mirrored."""
+    reach, taps = (8, 1) if radius <= 8 else (10, 2)
+    line = np.exp(-(np.arange(-taps, taps + 1) ** 2) / (2 * sigma**2))
+    line /= line.sum()
+    side = np.arange(-reach, reach + 1)
+    disk = (side[:, None] ** 2 + side**2 <= radius**2).astype(float)
+    disk /= disk.sum()
+    expected = np.zeros_like(disk)
+    for row, column, i, j in np.ndindex(len(side), len(side), len(line), len(line)):
+        r, c = (2 * reach - abs(2 * reach - abs(at)) for at in (row + i - taps, column + j - taps))
+        expected[row, column] += line[i] * line[j] * disk[r, c]
+    out = blur.disk(radius, sigma)
+    margin = (len(expected) - len(out)) // 2
+    np.testing.assert_allclose(np.pad(out, margin), expected, atol=1e-12)
+
+
+def test_a_large_disk_by_fourier_transform_equals_the_sum() -> None:
+    x = pictures(2, 40).double().numpy() / 255
+    direct = ndimage.correlate(x, blur.disk(10, 0.5)[None, None], mode="mirror")
+    np.testing.assert_allclose(blur.defocus_blur(x, [], (10, 0.5)), direct, atol=1e-12)
+
+
+def test_zoom_blur_is_the_mean_of_the_magnified() -> None:
+    x = pictures(1).double().numpy() / 255
+    zooms = [zoom_matrix(32, factor) for factor in np.arange(1, 1.31, 0.03)]
+    expected = (x + sum(z @ x @ z.T for z in zooms)) / 12
+    np.testing.assert_allclose(blur.zoom_blur(x, [], (1.31, 0.03)), expected, atol=1e-12)
 
 
 def test_zoom_keeps_lines_and_corners() -> None:
@@ -302,6 +339,32 @@ def test_equalise_by_hand() -> None:
     assert droplets.equalise(x).tolist() == [[[0, 0], [128, 255]], [[4, 4], [4, 4]]]
 
 
+def test_the_published_constants_of_imagenet() -> None:
+    assert tuple(IMAGENET_CONSTANTS) == CORRUPTIONS
+    assert all(len(levels) == len(SEVERITIES) for levels in IMAGENET_CONSTANTS.values())
+    assert IMAGENET_CONSTANTS["gaussian_noise"][4] == 0.38
+    assert IMAGENET_CONSTANTS["contrast"][4] == 0.05
+    pixels = [224 * share for share in IMAGENET_CONSTANTS["elastic_transform"][4]]
+    assert pixels == pytest.approx([244 * 0.12, 244 * 0.01, 244 * 0.02])
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_imagenet_is_seeded_per_image(name: str) -> None:
+    """Chunks hold fewer of the larger images: these seven take two."""
+    images = pictures(7, 224)
+    whole = corrupt(images, name, 5, constants="imagenet")
+    some = torch.tensor([6, 2])
+    part = corrupt(images[some], name, 5, index=some, constants="imagenet")
+    assert torch.equal(part, whole[some])
+    assert not torch.equal(whole, corrupt(images, name, 5))
+
+
+def test_the_ice_of_imagenet_is_coarser() -> None:
+    """Neighbouring pixels differ less where the crystals are five times as large."""
+    steps = [np.abs(np.diff(ice(rngs(3), 224, scale), axis=-1)).mean() for scale in (1, 5)]
+    assert steps[1] < steps[0] / 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -313,6 +376,7 @@ def test_equalise_by_hand() -> None:
         ({"images": pictures()[:, :, :7, :7]}, "s >= 8"),
         ({"images": pictures()[:, :1]}, r"\(6, 1, 32, 32\)"),
         ({"images": pictures()[0]}, r"\(3, 32, 32\)"),
+        ({"constants": "imagnet"}, "cifar, imagenet, not 'imagnet'"),
         ({"index": torch.arange(5)}, r"shape \(6,\), not torch.int64 \(5,\)"),
         ({"index": torch.arange(6.0)}, "torch.float32"),
     ],

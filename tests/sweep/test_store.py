@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,13 @@ FULL = Record(
     wall_time=1.5,
     versions={"torch": "2"},
     created="2026-01-01T00:00:00+00:00",
+    metrics={"worst_group": 12.5},
 )
+SCHEMA_1 = """CREATE TABLE records (
+    id TEXT PRIMARY KEY, settings TEXT NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL,
+    history TEXT NOT NULL, epoch INTEGER, valid_accuracy REAL, valid_loss REAL, test_accuracy REAL,
+    n_test INTEGER, provenance TEXT NOT NULL, device TEXT NOT NULL, wall_time REAL NOT NULL,
+    versions TEXT NOT NULL, created TEXT NOT NULL)"""
 # A child process starts at once: the package's own __init__, which imports every network, is left out.
 CHILD = f"""
 import sys, types
@@ -255,6 +262,37 @@ def test_a_folder_or_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="folder can't be made"):
         Store(tmp_path / "file" / "results.sqlite")
+
+
+def old_store(path: Path) -> None:
+    """As the first version of this package wrote it, with one record."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(SCHEMA_1)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        marks = ", ".join("?" * (len(COLUMNS) - 1))
+        db.execute(f"INSERT INTO records VALUES ({marks})", to_row(FULL)[:-1])
+
+
+def test_a_store_of_the_first_version_is_upgraded_and_keeps_its_records(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    old_store(path)
+    without = dataclasses.replace(FULL, metrics={})
+    for _ in range(2):  # upgraded, then found to be new
+        with Store(path) as store:
+            assert store.records() == [without]
+    with Store(path) as store:
+        store.put(FULL)
+        assert store.get(FULL.id) == FULL
+
+
+def test_two_processes_may_upgrade_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    old_store(path)
+    code = CHILD + f"print(len(Store({str(path)!r})))"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) for _ in range(2)]
+    assert [child.communicate()[0] for child in both] == ["1\n"] * 2
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["at rest", "beside its writer"])

@@ -1,7 +1,10 @@
-"""The published constants of CIFAR-10-C: one entry per severity 1 to 5, for images of 32 pixels.
+"""The published constants of CIFAR-10-C and ImageNet-C: one entry per severity 1 to 5.
 
+`CONSTANTS` are for images of 32 pixels, `IMAGENET_CONSTANTS` for images of 224. Only frost's magnification is
+not published: see `ice`.
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations" (2019), `make_cifar_c.py` of the authors' repository. ImageNet-C's differ.
+Perturbations" (2019), `make_cifar_c.py` and `make_imagenet_c.py` of the authors' repository
+(github.com/hendrycks/robustness, ImageNet-C/create_c).
 """
 
 from typing import Any
@@ -24,8 +27,8 @@ CONSTANTS: dict[str, Levels] = {
     "glass_blur": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
     # radius, sigma (pixels)
     "motion_blur": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-    # the zoom factors are arange(1, stop, 0.01)
-    "zoom_blur": (1.06, 1.11, 1.16, 1.21, 1.26),
+    # the zoom factors are arange(1, stop, step)
+    "zoom_blur": ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
     # flakes: mean, deviation, zoom, threshold; streaks: radius, sigma; weight of the image
     "snow": (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
@@ -34,8 +37,8 @@ CONSTANTS: dict[str, Levels] = {
         (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
         (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
     ),
-    # weight of the image, weight of the ice
-    "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+    # weight of the image, weight of the ice, magnification of the drawn ice
+    "frost": ((1, 0.2, 1), (1, 0.3, 1), (0.9, 0.4, 1), (0.85, 0.4, 1), (0.75, 0.45, 1)),
     # thickness, decay of the height map
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
     # added to the value of HSV
@@ -71,3 +74,49 @@ CONSTANTS: dict[str, Levels] = {
 }
 
 CORRUPTIONS: tuple[str, ...] = tuple(CONSTANTS)
+
+# `make_imagenet_c.py` writes elastic's numbers in pixels, as shares of 244 where the side is 224.
+_SIDE = 244 / 224
+
+IMAGENET_CONSTANTS: dict[str, Levels] = {
+    "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
+    "shot_noise": (60, 25, 12, 5, 3),
+    "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),
+    "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    "glass_blur": ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    "zoom_blur": ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+    "snow": (
+        (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+        (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+        (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+        (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+        (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    ),
+    # the photographs of ice are shrunk to a fifth for CIFAR-10-C, and not for ImageNet-C
+    "frost": ((1, 0.4, 5), (0.8, 0.6, 5), (0.7, 0.7, 5), (0.65, 0.7, 5), (0.6, 0.75, 5)),
+    "fog": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),
+    "elastic_transform": (
+        (2 * _SIDE, 0.7 * _SIDE, 0.1 * _SIDE),
+        (2 * _SIDE, 0.08 * _SIDE, 0.2 * _SIDE),
+        (0.05 * _SIDE, 0.01 * _SIDE, 0.02 * _SIDE),
+        (0.07 * _SIDE, 0.01 * _SIDE, 0.02 * _SIDE),
+        (0.12 * _SIDE, 0.01 * _SIDE, 0.02 * _SIDE),
+    ),
+    "pixelate": (0.6, 0.5, 0.4, 0.3, 0.25),
+    "jpeg_compression": (25, 18, 15, 10, 7),
+    "speckle_noise": (0.15, 0.2, 0.35, 0.45, 0.6),
+    "gaussian_blur": (1, 2, 3, 4, 6),
+    "spatter": (
+        (0.65, 0.3, 4, 0.69, 0.6, False),
+        (0.65, 0.3, 3, 0.68, 0.6, False),
+        (0.65, 0.3, 2, 0.68, 0.5, False),
+        (0.65, 0.3, 1, 0.65, 1.5, True),
+        (0.67, 0.4, 1, 0.65, 1.5, True),
+    ),
+    "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+}
+
+CONSTANT_SETS = {"cifar": CONSTANTS, "imagenet": IMAGENET_CONSTANTS}

@@ -76,6 +76,6 @@ def fog(x: Array, rngs: Generators, c: tuple[float, float]) -> Array:
     return (x + thickness * layer) * largest / (largest + thickness)
 
 
-def frost(x: Array, rngs: Generators, c: tuple[float, float]) -> Array:
+def frost(x: Array, rngs: Generators, c: tuple[float, float, float]) -> Array:
     """a x + b ice, with ice drawn by `ice` where the published code crops photographs of frost."""
-    return c[0] * x + c[1] * ice(rngs, x.shape[-1])
+    return c[0] * x + c[1] * ice(rngs, x.shape[-1], scale=c[2])

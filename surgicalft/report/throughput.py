@@ -1,0 +1,182 @@
+"""Images per second of every architecture, forward and while tuning each block, and what that costs.
+
+`python -m surgicalft.report.throughput` writes the table for this machine to figures/throughput/. Of each number the
+median over repeats is given; ratios to tuning all are taken within one run of the program. A step is measured in two
+ways: through the whole network, and behind the cut, from features computed once (`surgicalft.split`).
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from surgicalft.blocks import Blocks
+from surgicalft.freezing import freeze, trainable
+from surgicalft.models.networks import build
+from surgicalft.optimizers import make_optimizer
+from surgicalft.paths import project_dir
+from surgicalft.report.tables import write_table
+from surgicalft.split import split, trace
+
+
+@dataclass(frozen=True)
+class Case:
+    """An architecture, the side of its images, and how many are worked on at once (on a CPU)."""
+
+    model: str
+    size: int
+    batch: int
+    classes: int = 10
+
+
+CASES = (
+    Case("resnet26-bn", 32, 64),
+    Case("clip-vit-tiny", 32, 64),
+    Case("resnet50", 224, 16),
+    Case("rvt-small", 224, 16),
+    Case("clip-vit-b-16", 224, 8),
+    Case("clip-vit-l-14", 224, 4),
+)
+
+
+def throughput(case: Case, device: str = "cpu", repeats: int = 3, batch: int = 0) -> pd.DataFrame:
+    """One row for the forward pass and one per block and for all: images/s, its ratio to tuning all, parameters.
+
+    `images/s` is a whole step (forward, backward, Adam) with everything else frozen; `behind the cut` the same from
+    the features in front of the first tuned tensor.
+    """
+    network = build(case.model, case.classes, seed=0).to(device)
+    network = network.to(memory_format=torch.channels_last)
+    graph = trace(network)
+    shape = (batch or case.batch, 3, case.size, case.size)
+    images = torch.rand(shape, device=device).to(memory_format=torch.channels_last)
+    labels = torch.arange(len(images), device=device) % case.classes
+    rows = [_forward(network, images, repeats)]
+    for name in (*Blocks.of(network), "all"):
+        rows.append(_tuned(network, graph, name, images, labels, repeats))
+    every = rows[-1]["images/s"]
+    common = {"model": case.model, "pixels": case.size, "batch": len(images)}
+    return pd.DataFrame([common | row | {"x all": row["images/s"] / every} for row in rows])
+
+
+def _forward(network: nn.Module, images: Tensor, repeats: int) -> dict[str, Any]:
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(images)
+
+    @torch.inference_mode()
+    def step() -> None:
+        network(images)
+
+    return {
+        "tuned": "forward only",
+        "images/s": _rate(step, images, repeats),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "GFLOP per image": counter.get_total_flops() / len(images) / 1e9,
+    }
+
+
+def _tuned(
+    network: nn.Module,
+    graph: fx.Graph | None,
+    name: str,
+    images: Tensor,
+    labels: Tensor,
+    repeats: int,
+) -> dict[str, Any]:
+    selection = Blocks.of(network).select(name)
+    freeze(network, selection)
+    network.train()
+    optimizer = make_optimizer("adam", trainable(network), 1e-6, 0.0)
+    parts = split(network, graph, selection.parameters, images[:2])
+    with torch.no_grad():
+        features = parts.prefix.eval()(images)
+    parts.suffix.train()
+
+    def step(run: Callable[..., Tensor], *inputs: Tensor) -> None:
+        F.cross_entropy(run(*inputs), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return {
+        "tuned": name,
+        "images/s": _rate(lambda: step(network, images), images, repeats),
+        "behind the cut": _rate(lambda: step(parts.suffix, *features), images, repeats),
+        "parameters": sum(p.numel() for p in trainable(network)),
+    }
+
+
+def _rate(step: Callable[[], None], images: Tensor, repeats: int) -> float:
+    """Images per second: the median of `repeats` steps after one that is not counted."""
+    step()
+    times = []
+    for _ in range(repeats):
+        _wait(images)
+        start = time.perf_counter()
+        step()
+        _wait(images)
+        times.append(time.perf_counter() - start)
+    return len(images) / statistics.median(times)
+
+
+def _wait(images: Tensor) -> None:
+    if images.is_cuda:
+        torch.cuda.synchronize()
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What was measured on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    return {
+        "device": device,
+        "processor": name,
+        "threads": torch.get_num_threads(),
+        "precision": "float32",
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure all architectures, or those named, and write table and settings."""
+    parser = argparse.ArgumentParser(
+        prog="python -m surgicalft.report.throughput", description=__doc__
+    )
+    parser.add_argument("models", nargs="*", help=", ".join(case.model for case in CASES))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args(argv)
+    legal = [case.model for case in CASES]
+    if unknown := sorted(set(options.models) - set(legal)):
+        parser.error(f"unknown models {unknown}; legal: {legal}")
+    cases = [case for case in CASES if not options.models or case.model in options.models]
+    tables = []
+    for case in cases:
+        tables.append(throughput(case, options.device, options.repeats))
+        print(tables[-1].round(2).to_string(index=False), flush=True)
+    about = machine(options.device) | {"repeats": options.repeats, "optimiser": "adam"}
+    stem = project_dir("figures", "throughput") / options.device
+    write_table(pd.concat(tables, ignore_index=True), stem, about)
+    print(f"written to {stem}.md")
+
+
+if __name__ == "__main__":
+    main()
