@@ -35,31 +35,18 @@ progress: bool = True  # bars on standard error
 # %%
 from IPython.display import Image, Markdown, display
 
-from surgicalft.paths import data_dir as find_data
-from surgicalft.paths import project_dir
-from surgicalft.profiles import get_profile, image_count_runs, which_block_runs
+from surgicalft.profiles import image_count_runs, which_block_runs
 from surgicalft.report.claims import best_block
+from surgicalft.report.experiment import Experiment
 from surgicalft.report.figures import accuracy_against_images, which_block
-from surgicalft.report.markdown import markdown
-from surgicalft.report.sources import source_table
-from surgicalft.report.style import save
-from surgicalft.report.tables import company, summary, write_table
-from surgicalft.runs import Executor
-from surgicalft.sweep.engine import run_all
-from surgicalft.sweep.store import Store
+from surgicalft.report.tables import summary
 
-chosen = get_profile(profile)
+experiment = Experiment.begin("03_which_block", profile, data_dir, device, jobs, progress)
+chosen = experiment.profile
 more = {"epochs": epochs} if epochs else {}
 scenarios = (scenario,) if scenario else chosen.scenarios
-executor = Executor(find_data(data_dir), device, progress)
-store = Store(project_dir("results") / "runs.sqlite")
-stem = project_dir("figures", "03_which_block") / profile
-status = (
-    "Real images"
-    if chosen.evidence
-    else "Embedded glyphs: a demonstration, not evidence for the paper"
-)
-display(Markdown(f"**Profile `{profile}`.** {status}. Scenarios: {', '.join(scenarios)}."))
+runs = which_block_runs(chosen, scenarios, tuple(seeds), **more)
+display(Markdown(experiment.headline(runs)))
 
 # %% [markdown]
 # ## Figure 2: every block, one at a time
@@ -69,21 +56,17 @@ display(Markdown(f"**Profile `{profile}`.** {status}. Scenarios: {', '.join(scen
 # (rule `target_valid`); the test images are read once per run and choose nothing. `none` is the network as it was.
 
 # %%
-runs = which_block_runs(chosen, scenarios, tuple(seeds), **more)
-records = run_all(runs, store, executor, jobs, progress, prepare=executor.prepare)
-table = summary(records, pool=True)
-about = company(records, profile=profile, rule="target_valid", evidence=chosen.evidence)
-write_table(table, stem, about)
-display(Markdown(markdown(table, about)))
+records = experiment.run(runs)
+about = experiment.company(records)
+display(Markdown(experiment.table(summary(records, pool=True), about)))
 
 # %%
 # The networks that the runs start from, on their own source's test images
-sources = source_table(runs, executor.data_dir, device)
-write_table(sources, f"{stem}-sources", about)
-display(Markdown(markdown(sources, {})))
+display(Markdown(experiment.sources(runs, about)))
 
 # %%
-display(Image(save(which_block(summary(records), profile=profile), stem)))
+figure = which_block(summary(records), profile=profile)
+display(Image(experiment.figure(figure)))
 
 # %% [markdown]
 # ## Does one block beat all?
@@ -93,8 +76,7 @@ display(Image(save(which_block(summary(records), profile=profile), stem)))
 
 # %%
 verdicts = best_block(records)
-write_table(verdicts, f"{stem}-verdicts", about)
-display(verdicts.round(2))
+display(Markdown(experiment.table(verdicts, about, "verdicts")))
 
 # %% [markdown]
 # ## Figure 4, left: how many target images?
@@ -103,11 +85,11 @@ display(verdicts.round(2))
 if curve:
     count_scenario = scenario or chosen.count_scenario
     curve_runs = image_count_runs(chosen, count_scenario, tuple(seeds), **more)
-    curve_records = run_all(curve_runs, store, executor, jobs, progress, prepare=executor.prepare)
+    curve_records = experiment.run(curve_runs)
     curve_table = summary(curve_records)
-    write_table(curve_table, f"{stem}-images", company(curve_records, profile=profile))
+    experiment.table(curve_table, experiment.company(curve_records), "images")
     figure = accuracy_against_images(curve_table, profile=profile)
-    display(Image(save(figure, f"{stem}-images")))
+    display(Image(experiment.figure(figure, "images")))
 
 # %% [markdown]
 # ## The claim

@@ -34,32 +34,17 @@ progress: bool = True  # bars on standard error
 # %%
 from IPython.display import Image, Markdown, display
 
-from surgicalft.paths import data_dir as find_data
-from surgicalft.paths import project_dir
-from surgicalft.profiles import get_profile
 from surgicalft.report.claims import best_block
+from surgicalft.report.experiment import Experiment
 from surgicalft.report.figures import which_block
-from surgicalft.report.markdown import markdown
-from surgicalft.report.sources import source_table
-from surgicalft.report.style import save
-from surgicalft.report.tables import company, summary, write_table
-from surgicalft.runs import Executor
-from surgicalft.sweep.engine import run_all
-from surgicalft.sweep.store import Store
+from surgicalft.report.tables import summary
 from surgicalft.transformer_studies import NATURAL, get_studies, study_runs
 
-chosen = get_profile(profile)
+experiment = Experiment.begin("04_natural_shifts", profile, data_dir, device, jobs, progress)
 more = {"epochs": epochs} if epochs else {}
-runs = study_runs(get_studies(NATURAL, profile), seeds or chosen.seeds, **more)
-executor = Executor(find_data(data_dir), device, progress)
-store = Store(project_dir("results") / "runs.sqlite")
-stem = project_dir("figures", "04_natural_shifts") / profile
-status = (
-    "Camelyon17 and FMoW"
-    if chosen.evidence
-    else "Embedded stand-in, glyphs and a small transformer: a demonstration, not evidence"
-)
-display(Markdown(f"**Profile `{profile}`.** {status}."))
+studies = get_studies(NATURAL, profile)
+runs = study_runs(studies, seeds or experiment.profile.seeds, **more)
+display(Markdown(experiment.headline(runs)))
 
 # %% [markdown]
 # ## Every part, one at a time
@@ -68,25 +53,22 @@ display(Markdown(f"**Profile `{profile}`.** {status}."))
 # `target_valid`); the test images are read once per run and choose nothing. `none` is the network as it was.
 
 # %%
-records = run_all(runs, store, executor, jobs, progress, prepare=executor.prepare)
+records = experiment.run(runs)
 failed = [record for record in records if record.status == "failed"]
 assert not failed, failed[0].error
-by = ("scenario", "model", "optimizer", "selection")
+by = ("scenario", "model", "optimizer", "n_tune", "selection")
 table = summary(records, by)
-about = company(records, profile=profile, rule="target_valid", evidence=chosen.evidence)
-write_table(table, stem, about)
-display(Markdown(markdown(table, about)))
+about = experiment.company(records)
+display(Markdown(experiment.table(table, about)))
 
 # %%
 # The networks that the runs start from, on their own source's test images
-sources = source_table(runs, executor.data_dir, device)
-write_table(sources, f"{stem}-sources", about)
-display(Markdown(markdown(sources, {})))
+display(Markdown(experiment.sources(runs, about)))
 
 # %%
 for (model, optimizer), part in table.groupby(["model", "optimizer"], sort=False):
-    figure = which_block(part, profile=profile, note=f"{status}; {optimizer}")
-    display(Image(save(figure, f"{stem}-{model}-{optimizer}")))
+    figure = which_block(part, profile=profile, note=optimizer)
+    display(Image(experiment.figure(figure, f"{model}-{optimizer}")))
 
 # %% [markdown]
 # ## Does one part beat all?
@@ -96,8 +78,7 @@ for (model, optimizer), part in table.groupby(["model", "optimizer"], sort=False
 
 # %%
 verdicts = best_block(records, by=("scenario", "model", "optimizer"))
-write_table(verdicts, f"{stem}-verdicts", about)
-display(verdicts.drop(columns="as the paper").round(2))
+display(Markdown(experiment.table(verdicts, about, "verdicts")))
 
 # %% [markdown]
 # ## The claim

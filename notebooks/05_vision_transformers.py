@@ -20,7 +20,7 @@
 
 # %% tags=["parameters"]
 profile: str = (
-    "embedded"  # demonstrates; "cifar" (real images) and "paper" (Living-17) are evidence
+    "embedded"  # demonstrates; "cifar" and "paper" are evidence, on real images
 )
 data_dir: str = ""  # folder of real images and weights; the environment's SURGICALFT_DATA if empty
 device: str = "cpu"  # "cuda" where there is a GPU
@@ -32,32 +32,17 @@ progress: bool = True  # bars on standard error
 # %%
 from IPython.display import Image, Markdown, display
 
-from surgicalft.paths import data_dir as find_data
-from surgicalft.paths import project_dir
-from surgicalft.profiles import get_profile
 from surgicalft.report.claims import best_block
+from surgicalft.report.experiment import Experiment
 from surgicalft.report.figures import which_block
-from surgicalft.report.markdown import markdown
-from surgicalft.report.sources import source_table
-from surgicalft.report.style import save
-from surgicalft.report.tables import company, summary, write_table
-from surgicalft.runs import Executor
-from surgicalft.sweep.engine import run_all
-from surgicalft.sweep.store import Store
+from surgicalft.report.tables import summary
 from surgicalft.transformer_studies import FEATURES, get_studies, study_runs
 
-chosen = get_profile(profile)
+experiment = Experiment.begin("05_vision_transformers", profile, data_dir, device, jobs, progress)
 more = {"epochs": epochs} if epochs else {}
-runs = study_runs(get_studies(FEATURES, profile), seeds or chosen.seeds, **more)
-executor = Executor(find_data(data_dir), device, progress)
-store = Store(project_dir("results") / "runs.sqlite")
-stem = project_dir("figures", "05_vision_transformers") / profile
-status = (
-    "Real images"
-    if chosen.evidence
-    else "Embedded stand-in, glyphs and a small transformer: a demonstration, not evidence"
-)
-display(Markdown(f"**Profile `{profile}`.** {status}."))
+studies = get_studies(FEATURES, profile)
+runs = study_runs(studies, seeds or experiment.profile.seeds, **more)
+display(Markdown(experiment.headline(runs)))
 
 # %% [markdown]
 # ## Every group of blocks, one at a time
@@ -67,22 +52,19 @@ display(Markdown(f"**Profile `{profile}`.** {status}."))
 # are read once per run and choose nothing. `none` is the network as it was.
 
 # %%
-records = run_all(runs, store, executor, jobs, progress, prepare=executor.prepare)
+records = experiment.run(runs)
 failed = [record for record in records if record.status == "failed"]
 assert not failed, failed[0].error
 table = summary(records)
-about = company(records, profile=profile, rule="target_valid", evidence=chosen.evidence)
-write_table(table, stem, about)
-display(Markdown(markdown(table, about)))
+about = experiment.company(records)
+display(Markdown(experiment.table(table, about)))
 
 # %%
 # The networks that the runs start from, on their own source's test images
-sources = source_table(runs, executor.data_dir, device)
-write_table(sources, f"{stem}-sources", about)
-display(Markdown(markdown(sources, {})))
+display(Markdown(experiment.sources(runs, about)))
 
 # %%
-display(Image(save(which_block(table, profile=profile, note=status), stem)))
+display(Image(experiment.figure(which_block(table, profile=profile))))
 
 # %% [markdown]
 # ## Does one group beat all?
@@ -92,8 +74,7 @@ display(Image(save(which_block(table, profile=profile, note=status), stem)))
 
 # %%
 verdicts = best_block(records)
-write_table(verdicts, f"{stem}-verdicts", about)
-display(verdicts.round(2))
+display(Markdown(experiment.table(verdicts, about, "verdicts")))
 
 # %% [markdown]
 # ## The claim

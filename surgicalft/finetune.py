@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Selection
 from surgicalft.evaluate import percent_correct, to_float
+from surgicalft.features import FeatureCache
 from surgicalft.freezing import freeze, trainable
 from surgicalft.optimizers import make_optimizer, make_schedule
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.shifts.groups import group_accuracies, worst_group
-from surgicalft.split import FeatureCache, Features, split, trace
+from surgicalft.split import Features, split, trace
 
 EVALUATION_BATCH = 250
 Metrics = dict[str, float]

@@ -11,17 +11,19 @@ import torch
 from torch import fx, nn
 
 from surgicalft.blocks import Blocks
+from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.freezing import NORM_POLICIES
 from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.recipe import Pretrain
+from surgicalft.models.weights import weight_names
 from surgicalft.models.zoo import PUBLISHED, load_network
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
 from surgicalft.recent import Recent
 from surgicalft.settings import check_choice, later
 from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
 from surgicalft.shifts.decoded import keep
-from surgicalft.split import FeatureCache, trace
+from surgicalft.split import trace
 
 METHODS = ("surgical",)
 
@@ -108,7 +110,9 @@ class Executor:
         for run in runs:
             key = (run.model, run.pretrain)
             if key not in self._starts:
-                network = load_network(*key, self.data_dir, self.device, self.progress)
+                network = load_network(
+                    *key, self.data_dir, self.device, self.progress, self.unreadable
+                )
                 self._starts[key] = Start(network, trace(network))
 
     def __call__(self, run: Run) -> dict[str, Any]:
@@ -150,17 +154,22 @@ def check(run: Run) -> None:
     scenario = get_scenario(run.scenario)
     if run.pretrain is None:
         check_choice("model", run.model, sorted(PUBLISHED))
-        return
-    if run.pretrain.source != scenario.source:
+    else:
+        _check_pretrain(run, run.pretrain, scenario.source)
+    _blocks(run.model, published=run.pretrain is None).select(run.selection)
+
+
+def _check_pretrain(run: Run, pretrain: Pretrain, source: str) -> None:
+    if pretrain.source != source:
         raise ValueError(
-            f"scenario {run.scenario!r} departs from source {scenario.source!r}, but the model is "
-            f"trained on {run.pretrain.source!r}"
+            f"scenario {run.scenario!r} departs from source {source!r}, but the model is "
+            f"trained on {pretrain.source!r}"
         )
-    _blocks(run.model).select(run.selection)
+    check_choice("weights", pretrain.weights, weight_names(pretrain.model))
 
 
 @cache
-def _blocks(model: str) -> Blocks:
+def _blocks(model: str, published: bool) -> Blocks:
     """Of a network of that name, which is not given memory: large ones take seconds to initialise."""
     with torch.device("meta"):
-        return Blocks.of(build(model, 10, seed=0))
+        return Blocks.of(PUBLISHED[model].untrained() if published else build(model, 10, seed=0))

@@ -18,7 +18,7 @@ from surgicalft.studies import Study
 _GLYPHS = Pretrain(
     "glyphs",
     "clip-vit-tiny",
-    epochs=10,
+    epochs=12,
     batch_size=64,
     learning_rate=1e-3,
     weight_decay=0.01,

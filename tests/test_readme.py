@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from surgicalft.shifts.catalogue import catalogue_table, get_data_set
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -33,3 +35,14 @@ def test_every_make_target_it_names_exists():
     targets = set(re.findall(r"make ([a-z-]+)", README)) - {"sure"}
     assert {"reproduce", "test"} <= targets
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
+
+
+def test_it_shows_the_catalogue_as_it_is():
+    assert catalogue_table() in README
+
+
+def test_every_data_set_it_names_can_be_checked():
+    named = re.findall(r"^surgicalft data check (\S+)", README, re.MULTILINE)
+    assert named
+    for name in named:
+        get_data_set(name)

@@ -76,6 +76,11 @@ def test_divergence_is_a_failed_record(executor, tmp_path):
             {"scenario": "cifar10-flip"},
             "departs from source 'cifar10', but the model is trained on",
         ),
+        ({"pretrain": replace(PRETRAIN, weights="openai")}, "weights must be one of"),
+        (
+            {"model": "memo-resnet26-gn", "pretrain": None, "selection": "block 9"},
+            "unknown selection 'block 9'",
+        ),
         ({"model": "memo", "pretrain": None}, r"model must be one of \['memo-resnet26-gn'"),
     ],
 )

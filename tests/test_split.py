@@ -15,7 +15,7 @@ from surgicalft.models.normalized import CLIP, IMAGENET, Normalized
 from surgicalft.models.resnet50 import resnet50
 from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.models.rvt import RVT
-from surgicalft.split import FeatureCache, Whole, compute_features, split, trace
+from surgicalft.split import Whole, split, trace
 
 
 @pytest.fixture
@@ -210,25 +210,3 @@ def test_a_network_that_cannot_be_cut_is_left_whole(kind):
     parts = split(network, trace(network), ["b.weight", "b.bias"], IMAGES)
     assert parts.cut == ""
     torch.testing.assert_close(parts.suffix(*parts.prefix(IMAGES)), network(IMAGES))
-
-
-def test_features_are_computed_once_and_dropped_when_there_is_no_room(network):
-    parts, images = cut(network, "last"), torch.zeros(10, 3, 32, 32, dtype=torch.uint8)
-    calls = []
-    parts.prefix.register_forward_hook(lambda *_: calls.append(1))
-    cache = FeatureCache(None)
-    first, again = (cache.get(parts, "tune", images) for _ in range(2))
-    assert len(calls) == 1 and first[0] is again[0]
-    small = FeatureCache(None, max_bytes=1)
-    assert sum(len(batch[0]) for batch in small.batches(parts, "test", images, size=4)) == 10
-    assert not small._recent.size  # streamed, nothing kept
-
-
-def test_batches_are_the_features_in_order(network):
-    images = torch.randint(0, 256, (11, 3, 32, 32), dtype=torch.uint8)
-    parts = cut(network, "block 3")
-    expected = compute_features(parts.prefix, images)
-    for cache in (FeatureCache(None), FeatureCache(None, max_bytes=1)):
-        got = zip(*cache.batches(parts, "test", images, size=4), strict=True)
-        for values, value in zip(got, expected, strict=True):
-            torch.testing.assert_close(torch.cat(values), value)

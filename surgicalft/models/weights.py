@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from surgicalft.blocks import Blocks
 from surgicalft.models.checkpoints import CheckpointError, load_weights, read_checkpoint
 from surgicalft.models.clip import ClipClassifier
-from surgicalft.models.networks import build
+from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.normalized import Normalized
 from surgicalft.paths import cache_dir
 from surgicalft.paths import data_dir as resolve_data_dir
@@ -158,7 +158,7 @@ def initial_network(
 
 def _architecture(name: str) -> str:
     """The name without what changes no weights: CLIP's activation and grouping."""
-    return name.removesuffix("-grouped").removesuffix("-gelu")
+    return ungrouped(name).removesuffix("-gelu")
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path, gelu: bool) -> None:

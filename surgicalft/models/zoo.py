@@ -48,6 +48,10 @@ class Published:
             )
         return self.download()
 
+    def untrained(self) -> nn.Module:
+        """The network alone."""
+        return self.build()
+
     def load(self, data_dir: Path | None) -> nn.Module:
         """The network with the file's weights."""
         path = self.find(data_dir)
@@ -64,6 +68,10 @@ class Known:
     model: str
     weights: str
     classes: int
+
+    def untrained(self) -> nn.Module:
+        """The network alone."""
+        return build(self.model, self.classes, 0)
 
     def load(self, data_dir: Path | None) -> nn.Module:
         """The network with these weights, its classifier included."""
@@ -136,6 +144,7 @@ def load_network(
     data_dir: Path | None = None,
     device: str = "cpu",
     progress: bool = True,
+    unreadable: str = "raise",
 ) -> nn.Module:
     """The network a run starts from: published under `model`, or trained as `pretrain` says.
 
@@ -143,7 +152,7 @@ def load_network(
     """
     if pretrain is None:
         return load_published(model, data_dir).to(device)
-    trained = pretrained(pretrain, data_dir, device, progress)
+    trained = pretrained(pretrain, data_dir, device, progress, unreadable)
     network = trained.network
     if model != pretrain.model:
         network = build(model, trained.info["classes"], 0).to(device)

@@ -150,21 +150,31 @@ def _no_tuning(axes: Axes, rows: pd.DataFrame) -> None:
     """The level of no tuning: a line, or an arrow where a line would press the rest together."""
     low, high = _extent(rows)
     level = rows[rows["selection"] == "none"]["mean"].mean()
+    x, ha = _free_side(rows, level)
     if low - 0.5 * (high - low) <= level <= high:
         low = min(low, level)
         axes.axhline(level, color=GREY, lw=1, ls=":", zorder=1)
-        place = (0.01, level), (0, -2), ("axes fraction", "data")
+        place = (x, level), (0, -2), ("axes fraction", "data")
     else:
-        place = (0.01, 0), (0, 12), ("axes fraction", "axes fraction")
+        place = (x, 0), (0, 12), ("axes fraction", "axes fraction")
     if not np.isnan(level):
         arrow = " ↓" if level < low else " ↑" if level > high else ""
         text = f"no tuning {level:.1f}{arrow}"
-        axes.annotate(text, *place, color=GREY, va="top", **_LABEL)
+        axes.annotate(text, *place, color=GREY, va="top", ha=ha, **_LABEL)
     span = high - low
     axes.set_ylim(low - 0.22 * span, high + 0.17 * span)
     low, high = axes.get_ylim()
     if low < 0 or high > 100:
         axes.set_yticks([y for y in axes.get_yticks() if max(low, 0) <= y <= min(high, 100)])
+
+
+def _free_side(rows: pd.DataFrame, level: float) -> tuple[float, str]:
+    """The left end of the axes, or the right one where a point at the left lies close to the level."""
+    means = _options(rows, without=("none",))[0]["mean"]
+    low, high = _extent(rows)
+    near = abs(means.iloc[0] - level) < 0.15 * (high - low)
+    clear = abs(means.iloc[-1] - level) > abs(means.iloc[0] - level)
+    return (0.99, "right") if near and clear else (0.01, "left")
 
 
 def _value(axes: Axes, x: float, y: float, value: float, above: bool, sign: str = "") -> None:

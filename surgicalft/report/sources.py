@@ -24,9 +24,13 @@ def source_table(runs: Sequence[Run], data_dir: Path | None, device: str = "cpu"
 
 def _row(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
     if run.pretrain is None:
-        test = load_source(get_scenario(run.scenario).source, data_dir).test
+        row = {"model": run.model, "recipe": "published"}
+        try:
+            test = load_source(get_scenario(run.scenario).source, data_dir).test
+        except FileNotFoundError:  # a published target needs no source
+            return {**row, "accuracy": math.nan, "n": 0, "data": "the source's images are not here"}
         value = accuracy(load_published(run.model, data_dir).to(device), test, device)
-        return {"model": run.model, "recipe": "published", **_share(value, len(test))}
+        return {**row, **_share(value, len(test))}
     info = pretrained(run.pretrain, data_dir, device).info
     return {
         "model": run.model,
@@ -39,10 +43,15 @@ def _row(run: Run, data_dir: Path | None, device: str) -> dict[str, Any]:
 
 def recipe(pretrain: Pretrain) -> str:
     """The settings in a line."""
+    phases = [
+        f"{phase.epochs} epochs of {'the head' if phase.selection == 'last' else 'all'} "
+        f"at {phase.learning_rate:g}"
+        for phase in pretrain.phases()
+    ]
     return (
-        f"{pretrain.source}: SGD, one cycle to {pretrain.learning_rate:g}, {pretrain.epochs} epochs, "
-        f"batch {pretrain.batch_size}, augment {pretrain.augment}, {pretrain.precision}, "
-        f"seed {pretrain.seed}"
+        f"{pretrain.source}: {pretrain.weights} weights, {pretrain.optimizer}, {pretrain.schedule}, "
+        f"{', then '.join(phases)}, batch {pretrain.batch_size}, weight decay {pretrain.weight_decay:g}, "
+        f"augment {pretrain.augment}, {pretrain.precision}, seed {pretrain.seed}"
     )
 
 

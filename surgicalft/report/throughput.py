@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,41 +21,45 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Blocks
 from surgicalft.freezing import freeze, trainable
 from surgicalft.models.networks import build
 from surgicalft.optimizers import make_optimizer
 from surgicalft.paths import project_dir
-from surgicalft.report.tables import write_table
+from surgicalft.report.tables import read_table, write_table
 from surgicalft.split import split, trace
 
 
 @dataclass(frozen=True)
 class Case:
-    """An architecture, the side of its images, and how many are worked on at once (on a CPU)."""
+    """An architecture, the side of its images, how many are worked on at once, and how often it is timed."""
 
     model: str
     size: int
     batch: int
+    repeats: int = 3
     classes: int = 10
 
 
-CASES = (
-    Case("resnet26-bn", 32, 64),
-    Case("clip-vit-tiny", 32, 64),
+CASES = (  # as much of each as a CPU does in minutes
+    Case("resnet26-bn", 32, 64, 7),
+    Case("clip-vit-tiny", 32, 64, 7),
     Case("resnet50", 224, 16),
     Case("rvt-small", 224, 16),
     Case("clip-vit-b-16", 224, 8),
-    Case("clip-vit-l-14", 224, 4),
+    Case("clip-vit-l-14", 224, 2, 1),
 )
 
 
-def throughput(case: Case, device: str = "cpu", repeats: int = 3, batch: int = 0) -> pd.DataFrame:
+def throughput(case: Case, device: str = "cpu", batch: int = 0) -> pd.DataFrame:
     """One row for the forward pass and one per block and for all: images/s, its ratio to tuning all, parameters.
 
     `images/s` is a whole step (forward, backward, Adam) with everything else frozen; `behind the cut` the same from
     the features in front of the first tuned tensor.
     """
+    keep_freed_memory()
+    repeats = case.repeats
     network = build(case.model, case.classes, seed=0).to(device)
     network = network.to(memory_format=torch.channels_last)
     graph = trace(network)
@@ -65,14 +70,12 @@ def throughput(case: Case, device: str = "cpu", repeats: int = 3, batch: int = 0
     for name in (*Blocks.of(network), "all"):
         rows.append(_tuned(network, graph, name, images, labels, repeats))
     every = rows[-1]["images/s"]
-    common = {"model": case.model, "pixels": case.size, "batch": len(images)}
+    common = {"model": case.model, "pixels": case.size, "batch": len(images), "repeats": repeats}
     return pd.DataFrame([common | row | {"x all": row["images/s"] / every} for row in rows])
 
 
 def _forward(network: nn.Module, images: Tensor, repeats: int) -> dict[str, Any]:
     network.eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(images)
 
     @torch.inference_mode()
     def step() -> None:
@@ -82,8 +85,17 @@ def _forward(network: nn.Module, images: Tensor, repeats: int) -> dict[str, Any]
         "tuned": "forward only",
         "images/s": _rate(step, images, repeats),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "GFLOP per image": counter.get_total_flops() / len(images) / 1e9,
     }
+
+
+def gigaflops(model: str, size: int) -> float:
+    """Floating-point operations of one image's forward pass, 1e9; a multiplication and an addition are two."""
+    network = build(model, 10, seed=0).eval()
+    with FlopCounterMode(
+        display=False
+    ) as counter:  # with gradients: fused attention is not counted
+        network(torch.rand(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
 
 
 def _tuned(
@@ -156,26 +168,33 @@ def _processor() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure all architectures, or those named, and write table and settings."""
+    """Measure all architectures, or those named, and write table and settings; other rows there are kept."""
     parser = argparse.ArgumentParser(
         prog="python -m surgicalft.report.throughput", description=__doc__
     )
     parser.add_argument("models", nargs="*", help=", ".join(case.model for case in CASES))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=0, help="instead of that of a CPU")
     options = parser.parse_args(argv)
     legal = [case.model for case in CASES]
     if unknown := sorted(set(options.models) - set(legal)):
         parser.error(f"unknown models {unknown}; legal: {legal}")
-    cases = [case for case in CASES if not options.models or case.model in options.models]
-    tables = []
-    for case in cases:
-        tables.append(throughput(case, options.device, options.repeats))
-        print(tables[-1].round(2).to_string(index=False), flush=True)
-    about = machine(options.device) | {"repeats": options.repeats, "optimiser": "adam"}
     stem = project_dir("figures", "throughput") / options.device
-    write_table(pd.concat(tables, ignore_index=True), stem, about)
-    print(f"written to {stem}.md")
+    for case in CASES:
+        if not options.models or case.model in options.models:
+            table = throughput(case, options.device, options.batch)
+            print(table.round(2).to_string(index=False), flush=True)
+            _write(table, stem, machine(options.device) | {"optimiser": "adam"})
+
+
+def _write(table: pd.DataFrame, stem: Path, about: dict[str, Any]) -> None:
+    """Replace these rows in the file, and leave the others, in the order of `CASES`."""
+    order = [case.model for case in CASES]
+    if Path(f"{stem}.csv").is_file():
+        old = read_table(stem)
+        table = pd.concat([old[~old["model"].isin(table["model"])], table], ignore_index=True)
+    table = table.sort_values("model", key=lambda names: names.map(order.index), kind="stable")
+    write_table(table, stem, about)
 
 
 if __name__ == "__main__":

@@ -52,3 +52,13 @@ def get_data_set(name: str) -> DataSet:
     if name not in _data_sets:
         raise ValueError(f"unknown data set {name!r}; legal: {', '.join(_data_sets)}")
     return _data_sets[name]
+
+
+def catalogue_table() -> str:
+    """The catalogue as the README shows it, a row per data set."""
+    head = ("data set", "scenarios", "licence", "size", "publisher", "layout in the data folder")
+    rows = [head, ("---",) * len(head)]
+    for it in data_sets():
+        scenarios = ", ".join(f"`{name}`" for name in it.scenarios)
+        rows.append((it.name, scenarios, it.licence, it.size, it.publisher, f"`{it.layout}`"))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

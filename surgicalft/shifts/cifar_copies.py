@@ -92,7 +92,7 @@ register_data_set(
         CIFAR10_C.archive,
     )
 )
-for _name, _size in (("cifar10-jpeg", "40 MB"), ("cifar10-lossless", "15 MB")):
+for _name, _size in (("cifar10-jpeg", "19 MB"), ("cifar10-lossless", "12 MB")):
     _copy = COPIES[_name]
     register_data_set(
         DataSet(

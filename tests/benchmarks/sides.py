@@ -15,10 +15,11 @@ from plain import plain_fine_tune
 from torch import nn
 
 from surgicalft.blocks import Blocks
+from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.models.networks import build
 from surgicalft.shifts import Splits, get_scenario, split_target
-from surgicalft.split import FeatureCache, trace
+from surgicalft.split import trace
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.store import Store
 

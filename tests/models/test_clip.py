@@ -100,7 +100,8 @@ import torch.nn.functional as F
 from surgicalft.blocks import Blocks
 from surgicalft.freezing import freeze, trainable
 from surgicalft.models.networks import build
-from surgicalft.split import compute_features, split, trace
+from surgicalft.features import compute_features
+from surgicalft.split import split, trace
 
 selection, path = sys.argv[1:]
 network = build("clip-vit-b-16", 10, seed=0).train()

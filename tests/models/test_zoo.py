@@ -7,8 +7,10 @@ import torchvision
 from surgicalft.blocks import Blocks
 from surgicalft.models import zoo
 from surgicalft.models.checkpoints import CheckpointError
+from surgicalft.models.recipe import Pretrain
 from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.models.rvt import RVT
+from surgicalft.shifts.base import Labelled, Source, register_source
 
 
 def test_published_checkpoint_from_a_local_file(tmp_path):
@@ -87,3 +89,18 @@ def test_an_unreachable_publisher_is_named(tmp_path, monkeypatch):
         FileNotFoundError, match=r"Standard\.pt could not be downloaded.*robustbench"
     ):
         zoo.load_published("robustbench-standard", tmp_path)
+
+
+def test_the_same_weights_under_other_blocks(monkeypatch, tmp_path):
+    """One training serves the transformer with and without its blocks grouped."""
+    monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path))
+    images = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
+    few = Labelled(images, torch.arange(12) % 3)
+    register_source("few", lambda folder: Source(few, few, few, 3, "made"))
+    recipe = Pretrain("few", "clip-vit-tiny", epochs=1, optimizer="adamw", learning_rate=1e-3)
+    plain = zoo.load_network("clip-vit-tiny", recipe, progress=False)
+    grouped = zoo.load_network("clip-vit-tiny-grouped", recipe, progress=False)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert len(Blocks.of(plain)) == 10 and len(Blocks.of(grouped)) == 6
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(plain(x), grouped(x))

@@ -4,12 +4,12 @@ import pytest
 
 from surgicalft.report import throughput as module
 from surgicalft.report.tables import read_table
-from surgicalft.report.throughput import Case, main, throughput
+from surgicalft.report.throughput import Case, gigaflops, main, throughput
 
 
 @pytest.fixture(scope="module")
 def table():
-    return throughput(Case("resnet8-bn-w8", 32, 8), repeats=3).set_index("tuned")
+    return throughput(Case("resnet8-bn-w8", 32, 8)).set_index("tuned")
 
 
 def test_every_block_is_there(table):
@@ -23,11 +23,19 @@ def test_every_block_is_there(table):
     assert table.loc["forward only", "parameters"] == table.loc["all", "parameters"]
 
 
-def test_floating_point_operations_are_those_of_the_convolutions(table):
+def test_floating_point_operations_are_those_of_the_convolutions():
     """Two for each weight and pixel: three stages of two convolutions, the stem and the head."""
     stages = 32**2 * (8 * 8 * 2) + 16**2 * (8 * 16 + 16 * 16) + 8**2 * (16 * 32 + 32 * 32)
     expected = 2 * (9 * (32**2 * 3 * 8 + stages) + 32 * 10)
-    assert table.loc["forward only", "GFLOP per image"] == pytest.approx(expected / 1e9)
+    assert gigaflops("resnet8-bn-w8", 32) == pytest.approx(expected / 1e9)
+
+
+def test_attention_counts_too():
+    """Tiny transformer, 17 tokens of width 64, 8 layers: 12 w^2 weights a token, and 2 t w of attention."""
+    tokens, width = 17, 64
+    layer = tokens * (12 * width**2 + 2 * tokens * width)
+    expected = 2 * (8 * layer + 16 * 3 * 8 * 8 * width + width * 64 + 64 * 10)
+    assert gigaflops("clip-vit-tiny", 32) == pytest.approx(expected / 1e9, rel=1e-3)
 
 
 def test_nothing_in_front_of_the_cut_is_computed(table):
@@ -35,13 +43,14 @@ def test_nothing_in_front_of_the_cut_is_computed(table):
 
 
 def test_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(module, "CASES", (Case("resnet8-bn-w8", 32, 4), Case("other", 32, 4)))
+    cases = (Case("resnet8-bn-w8", 32, 4, 1), Case("resnet8-gn-w8", 32, 4, 1))
+    monkeypatch.setattr(module, "CASES", cases)
     monkeypatch.setattr(module, "project_dir", lambda *parts: tmp_path)
-    main(["resnet8-bn-w8", "--repeats", "1"])
-    assert len(read_table(tmp_path / "cpu")) == 6
+    for model in ("resnet8-gn-w8", "resnet8-bn-w8", "resnet8-gn-w8"):
+        main([model])
+    found = read_table(tmp_path / "cpu")["model"].tolist()
+    assert found == ["resnet8-bn-w8"] * 6 + ["resnet8-gn-w8"] * 6
     assert "processor" in (tmp_path / "cpu.json").read_text()
     with pytest.raises(SystemExit):
         main(["resnet9"])
-    assert (
-        "unknown models ['resnet9']; legal: ['resnet8-bn-w8', 'other']" in capsys.readouterr().err
-    )
+    assert "unknown models ['resnet9']; legal: ['resnet8-bn-w8'," in capsys.readouterr().err

@@ -53,8 +53,8 @@ class Handler(BaseHTTPRequestHandler):
     def send_body(self, body):
         server = self.server
         half = int(server.share * len(body))
+        server.sent += half  # before the client can have it
         self.wfile.write(body[:half])
-        server.sent += half
         if server.stalled:
             self.wfile.flush()
             server.stalled.wait()
@@ -62,8 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             server.cuts -= 1
             self.close_connection = True
             return
-        self.wfile.write(body[half:])
         server.sent += len(body) - half
+        self.wfile.write(body[half:])
 
     def log_message(self, *args):
         pass
