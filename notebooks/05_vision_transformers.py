@@ -19,9 +19,7 @@
 # features).
 
 # %% tags=["parameters"]
-profile: str = (
-    "embedded"  # demonstrates; "cifar" and "paper" are evidence, on real images
-)
+profile: str = "embedded"  # demonstrates; "cifar" and "paper" are evidence, on real images
 data_dir: str = ""  # folder of real images and weights; the environment's SURGICALFT_DATA if empty
 device: str = "cpu"  # "cuda" where there is a GPU
 seeds: list = []  # such as [0, 1, 2]; the profile's if empty
