@@ -52,6 +52,7 @@ class FeatureCache:
     def __init__(self, graph: fx.Graph | None, max_bytes: int = 2**31) -> None:
         self.graph = graph
         self._recent: Recent[Features] = Recent(max_bytes, _nbytes)
+        self._sizes: dict[str, float] = {}  # bytes of an image's features, by cut
 
     def get(
         self, parts: Split, name: str, images: Tensor | LazyImages, device: str = "cpu"
@@ -63,7 +64,9 @@ class FeatureCache:
                 return (as_tensor(images).to(device),)
             return compute_features(parts.prefix, images, device)
 
-        return self._recent.get((parts.cut, name), make)
+        features = self._recent.get((parts.cut, name), make)
+        self._sizes[parts.cut] = _nbytes(features) / max(1, len(images))
+        return features
 
     def batches(
         self,
@@ -74,13 +77,17 @@ class FeatureCache:
         size: int = 250,
     ) -> Iterator[Features]:
         """The same in order, a batch at a time: kept if cut and small, else computed and let go."""
-        one = compute_features(parts.prefix, images[:1], device)
-        if parts.cut and _nbytes(one) * len(images) < self._recent.limit / 2:
+        if parts.cut and self._size(parts, images, device) * len(images) < self._recent.limit / 2:
             kept = self.get(parts, name, images, device)
             yield from zip(*(tensor.split(size) for tensor in kept), strict=True)
         else:
             for part in images.split(size):
                 yield compute_features(parts.prefix, part, device)
+
+    def _size(self, parts: Split, images: Tensor | LazyImages, device: str) -> float:
+        if parts.cut not in self._sizes:
+            self._sizes[parts.cut] = _nbytes(compute_features(parts.prefix, images[:1], device))
+        return self._sizes[parts.cut]
 
 
 def _nbytes(features: Features) -> int:
