@@ -4,7 +4,7 @@ A class is a superclass of ImageNet's, such as `bear`; the source shows some of 
 black bear), the target others (ice bear, brown bear). Source: the training images of the source subclasses, a tenth
 of them held out, the same for every seed; it is reported on their validation images. Target: the training images of
 the target subclasses are tuned on and chosen by, their validation images reported on. The paper tunes on 50 a class.
-Santurkar, Tsipras and Madry 2021; the lists: `breeds_classes`.
+Santurkar, Tsipras and Madry 2021; the lists: `breeds_classes`. Images, size, licence and layout: those of ImageNet.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,8 @@ that must not be mistaken for it: `cifar10-jpeg` (lossy) and `cifar10-lossless` 
 Scenarios, for each of these sources S: `S-flip`; `S-c/<corruption>[/severity]`, where the target's images are
 S's test images, corrupted by `surgicalft.shifts.corruptions`, except that `cifar10-c` is the published
 CIFAR-10-C and `cifar10-c-generated` is ours. Severity is 1 to 5, and 5, the paper's, if not given.
-CIFAR-10: Krizhevsky 2009. CIFAR-10-C: Hendrycks and Dietterich 2019, CC BY 4.0. CIFAR-Flip: the paper, 2.1.
+CIFAR-10: Krizhevsky 2009, 170 MB, no licence stated. CIFAR-10-C: Hendrycks and Dietterich 2019, 2.9 GB, CC BY 4.0.
+CIFAR-Flip: the paper, 2.1.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,8 @@
 
 Source: `imagenet`. Its validation images are what is reported on, and are enough: networks trained on ImageNet are
 published. Where the training images are there too, a tenth of each class is held out, the same for every seed.
-Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge" (2015).
+Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge" (2015); 6.3 GB of validation and 138 GB of
+training images, given for non-commercial research and education to those who register.
 """
 
 import hashlib

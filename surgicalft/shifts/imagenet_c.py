@@ -6,7 +6,7 @@ folder, also where the publisher's archives were unpacked into folders of their 
 downloaded. Those made here follow the published recipe: ImageNet's validation images, shorter side 256, centre 224,
 corrupted by `surgicalft.shifts.corruptions` with the constants for ImageNet, and through JPEG at quality 85, as the
 publisher saved them. The paper tunes on 5 images of each class and reports on the rest.
-Hendrycks and Dietterich 2019, CC BY 4.0.
+Hendrycks and Dietterich 2019; 66 GB, CC BY 4.0, the photographs under ImageNet's terms of access.
 """
 
 from functools import partial

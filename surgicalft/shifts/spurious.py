@@ -4,6 +4,9 @@ Waterbirds: birds (CUB-200-2011) pasted onto backgrounds (Places); 95% of the tr
 and 95% of its waterbirds on water. CelebA: blond or not; of the training split's blond people 6% are male. Both as
 Sagawa et al. (2020) made them, whose images are fitted here as in their code, without augmentation.
 
+Waterbirds: 0.5 GB, for non-commercial research and education, `waterbirds_v1.0/`. CelebA: Liu et al. (2015), 1.3 GB,
+for non-commercial research, `celebA_v1.0/`. What lies in the folders: the catalogue's entries below.
+
 Source: the official splits. Target: to tune and validate on, the official validation split, of which
 `split_target` takes equal numbers of each of the four groups 2 * label + attribute (the paper: 100 to tune on);
 to report on, the largest balanced subset of the official test split, the same for every seed.

@@ -8,6 +8,9 @@ FMoW (Christie et al. 2018): 62 kinds of land use, in satellite images before 20
 `id_val` and `id_test`. Target: the African images of its test split, of 2016 and 2017: 2,593, of which one of each
 class is tuned on; classes are of very different size there. (The paper counts 520,000 source images, which are all
 the images of FMoW.)
+
+Camelyon17: 10.7 GB, CC0 1.0, `camelyon17_v1.0/`. FMoW: 53.9 GB, FMoW Challenge Public License, `fmow_v1.1/`. What lies
+in the folders: the catalogue's entries below.
 """
 
 from functools import partial
