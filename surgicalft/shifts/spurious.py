@@ -17,14 +17,10 @@ from pathlib import Path
 
 from surgicalft.compat import check_celeba_tables
 from surgicalft.shifts.base import Scenario, Source, Target, register_scenario, register_source
-from surgicalft.shifts.catalogue import DataSet, register_data_set
 from surgicalft.shifts.groups import GROUPS, balanced
 from surgicalft.shifts.image_files import Fit
-from surgicalft.shifts.wilds_files import WildsData, check_wilds, open_wilds
-
-BUNDLES = (
-    "https://worksheets.codalab.org/rest/bundles"  # the addresses that wilds 2.0.0 downloads from
-)
+from surgicalft.shifts.wilds_check import register_wilds
+from surgicalft.shifts.wilds_files import BUNDLES, WildsData, open_wilds
 
 WATERBIRDS = WildsData(
     name="waterbirds",
@@ -88,18 +84,7 @@ def _register(data: WildsData, licence: str, publisher: str, layout: str) -> Non
     scenario = Scenario(data.name, "output", data.name, partial(load_target, data))
     register_source(data.name, partial(load_source, data))
     register_scenario(data.name, lambda: scenario)
-    register_data_set(
-        DataSet(
-            name=data.name,
-            scenarios=(data.name,),
-            licence=licence,
-            size=data.size,
-            publisher=publisher,
-            layout=f"{data.folder}/: {layout}, {data.needed[0]} (may be empty)",
-            places=(data.folder,),
-            check=partial(check_wilds, data),
-        )
-    )
+    register_wilds(data, licence, publisher, layout)
 
 
 _register(

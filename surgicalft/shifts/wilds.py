@@ -20,14 +20,11 @@ import torch
 
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Scenario, Source, Target, register_scenario, register_source
-from surgicalft.shifts.catalogue import DataSet, register_data_set
 from surgicalft.shifts.image_files import Fit
-from surgicalft.shifts.wilds_files import WildsData, check_wilds, open_wilds
+from surgicalft.shifts.wilds_check import register_wilds
+from surgicalft.shifts.wilds_files import BUNDLES, WildsData, open_wilds
 
 PAGE = "https://wilds.stanford.edu/datasets"
-BUNDLES = (
-    "https://worksheets.codalab.org/rest/bundles"  # the addresses that wilds 2.0.0 downloads from
-)
 REGION = "Africa"
 
 CAMELYON17 = WildsData(
@@ -122,29 +119,15 @@ register_source("camelyon17", partial(load_camelyon17_source, CAMELYON17))
 register_source("fmow", partial(load_fmow_source, FMOW))
 register_scenario("camelyon17", _camelyon17)
 register_scenario("fmow", _fmow)
-register_data_set(
-    DataSet(
-        name="camelyon17",
-        scenarios=("camelyon17",),
-        licence="CC0 1.0",
-        size=CAMELYON17.size,
-        publisher=f"Bandi et al. (2018), as patches in WILDS, {PAGE}/#camelyon17",
-        layout=f"{CAMELYON17.folder}/: metadata.csv, patches/patient_<p>_node_<n>/"
-        "patch_patient_<p>_node_<n>_x_<x>_y_<y>.png, RELEASE_v1.0.txt",
-        places=(CAMELYON17.folder,),
-        check=partial(check_wilds, CAMELYON17),
-    )
+register_wilds(
+    CAMELYON17,
+    "CC0 1.0",
+    f"Bandi et al. (2018), as patches in WILDS, {PAGE}/#camelyon17",
+    "metadata.csv, patches/patient_<p>_node_<n>/patch_patient_<p>_node_<n>_x_<x>_y_<y>.png",
 )
-register_data_set(
-    DataSet(
-        name="fmow",
-        scenarios=("fmow",),
-        licence="FMoW Challenge Public License",
-        size=FMOW.size,
-        publisher=f"Christie et al. (2018), resized in WILDS, {PAGE}/#fmow",
-        layout=f"{FMOW.folder}/: rgb_metadata.csv, country_code_mapping.csv, images/rgb_img_<row>.png, "
-        "RELEASE_v1.1.txt",
-        places=(FMOW.folder,),
-        check=partial(check_wilds, FMOW),
-    )
+register_wilds(
+    FMOW,
+    "FMoW Challenge Public License",
+    f"Christie et al. (2018), resized in WILDS, {PAGE}/#fmow",
+    "rgb_metadata.csv, country_code_mapping.csv, images/rgb_img_<row>.png",
 )

@@ -5,14 +5,12 @@ wilds' own class reads the publisher's tables and says which row is of which spl
 """
 
 import csv
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from surgicalft.compat import wilds_class
@@ -20,8 +18,7 @@ from surgicalft.paths import data_dir as resolve_data_dir
 from surgicalft.shifts.base import Labelled
 from surgicalft.shifts.image_files import Fit, ImageFiles
 
-FIRST = 3  # images of each split that a check looks into
-SHOWN = 5  # missing files that an error names
+BUNDLES = "https://worksheets.codalab.org/rest/bundles"  # where wilds 2.0.0 downloads from
 
 
 @dataclass(frozen=True)
@@ -167,51 +164,3 @@ def _check_values(opened: Opened) -> None:
         )
     if data.attribute and (values := opened.field(data.attribute).unique().tolist()) != [0, 1]:
         raise ValueError(f"{opened.folder}: {data.attribute} must be 0 or 1, found {values}")
-
-
-def check_wilds(data: WildsData, data_dir: Path | None = None) -> list[str]:
-    """Compares a copy with the published data set: images per split and group, every file there, shapes.
-
-    Returns what it verified, a fact a line. Raises as `open_wilds`, and where one of these differs.
-    """
-    opened = open_wilds(data, data_dir)
-    if differing := opened.differing():
-        by = " and group" if data.attribute else ""
-        raise ValueError(f"{opened.folder}: images per split{by} differ: {'; '.join(differing)}")
-    counts = [
-        f"{k}: {', '.join(f'{n:,}' for n in whole)} images" for k, whole in data.counts.items()
-    ]
-    return [*counts, _check_files(opened), _check_shapes(opened)]
-
-
-def _check_files(opened: Opened) -> str:
-    """Lists each folder once instead of asking for each file."""
-    rows = torch.cat([opened.rows(split) for split in opened.data.counts])
-    files = [opened.files[row] for row in rows.tolist()]
-    folders = {folder: opened.folder / folder for folder in map(os.path.dirname, files)}
-    there = {
-        f"{folder}/{name}"
-        for folder, place in folders.items()
-        if place.is_dir()
-        for name in os.listdir(place)
-    }
-    missing = [file for file in files if file not in there]
-    if missing:
-        raise FileNotFoundError(
-            f"{opened.folder}: {len(missing):,} of {len(files):,} image files are missing: "
-            f"{', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''}"
-        )
-    return f"{len(files):,} image files are there"
-
-
-def _check_shapes(opened: Opened) -> str:
-    side = opened.data.side
-    for split in opened.data.counts:
-        images = opened.images(opened.rows(split)[:FIRST])
-        images[:]  # unreadable ones raise
-        for file in images.files:
-            with Image.open(file) as image:
-                if side and image.size != side:
-                    raise ValueError(f"{file} is of {image.size} pixels, not {side}")
-    what = f"{side[0]} x {side[1]} pixels" if side else "readable"
-    return f"the first {FIRST} images of each split are {what}"

@@ -17,7 +17,8 @@ from surgicalft.shifts.base import get_scenario, load_source, split_target
 from surgicalft.shifts.catalogue import get_data_set
 from surgicalft.shifts.image_files import ImageFiles, UnreadableImages
 from surgicalft.shifts.spurious import CELEBA, WATERBIRDS
-from surgicalft.shifts.wilds_files import check_wilds, open_wilds
+from surgicalft.shifts.wilds_check import check_wilds
+from surgicalft.shifts.wilds_files import open_wilds
 
 BOTH = {
     "waterbirds": (WATERBIRDS, write_waterbirds, WATERBIRDS_COUNTS),

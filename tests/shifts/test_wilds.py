@@ -13,7 +13,7 @@ from surgicalft.shifts.base import get_scenario, load_source, split_target
 from surgicalft.shifts.catalogue import get_data_set
 from surgicalft.shifts.image_files import ImageFiles, UnreadableImages
 from surgicalft.shifts.wilds import CAMELYON17, FMOW
-from surgicalft.shifts.wilds_files import check_wilds
+from surgicalft.shifts.wilds_check import check_wilds
 
 TABLES = {
     "camelyon17": "camelyon17_v1.0/metadata.csv",
