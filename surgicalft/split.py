@@ -6,6 +6,7 @@ whole run, so they are computed once and kept (`surgicalft.features`), without a
 torch.fx cannot trace, or that behaves otherwise when traced, is left whole: slower, same results.
 """
 
+import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -73,22 +74,19 @@ def split(
 
 
 def trace(model: nn.Module) -> fx.Graph | None:
-    """The network's graph, or None where it has none or where it differs between train and eval mode.
+    """The network's graph in training mode, or None where it has none.
 
-    It names parameters and layers and holds none, so that one graph serves every copy of a network. torch.fx
-    patches torch.nn.Module while it traces: no other thread may use any network meanwhile.
+    It names parameters and layers and holds none, so that one graph serves every copy of a network. One that
+    behaves otherwise in evaluation mode is found out by `split`, which compares there. torch.fx patches
+    torch.nn.Module while it traces: no other thread may use any network meanwhile.
     """
     training = model.training
-    graphs = []
     try:
-        for mode in (True, False):
-            graphs.append(fx.Tracer().trace(model.train(mode)))
+        return fx.Tracer().trace(model.train())
     except Exception:  # tracing runs the model's own code on proxies, which may raise anything
         return None
     finally:
         model.train(training)
-    codes = [graph.python_code("self").src for graph in graphs]
-    return graphs[0] if codes[0] == codes[1] else None
 
 
 def _cut(model: nn.Module, graph: fx.Graph, moving: set[fx.Node]) -> Split | None:
@@ -105,21 +103,23 @@ def _cut(model: nn.Module, graph: fx.Graph, moving: set[fx.Node]) -> Split | Non
 
 def _moving(graph: fx.Graph, model: nn.Module, tuned: set[str]) -> set[fx.Node]:
     """The nodes whose value depends on a tuned parameter, and the output."""
+    named = model.named_parameters(remove_duplicate=False)
+    ids = {id(parameter) for name, parameter in named if name in tuned}
     moving: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "output" or _uses(node, model, tuned) or moving & set(node.all_input_nodes):
+        if node.op == "output" or _uses(node, model, ids) or moving & set(node.all_input_nodes):
             moving.add(node)
     return moving
 
 
-def _uses(node: fx.Node, model: nn.Module, tuned: set[str]) -> bool:
+def _uses(node: fx.Node, model: nn.Module, tuned: set[int]) -> bool:
     """Whether the node itself reads a tuned parameter; parameters shared by two modules count in both."""
     if node.op == "get_attr":
-        return str(node.target) in tuned
+        return id(operator.attrgetter(str(node.target))(model)) in tuned
     if node.op != "call_module":
         return False
-    owned = {id(parameter) for parameter in model.get_submodule(str(node.target)).parameters()}
-    return any(id(value) in owned for name, value in model.named_parameters() if name in tuned)
+    layer = model.get_submodule(str(node.target))
+    return any(id(parameter) in tuned for parameter in layer.parameters())
 
 
 def _free(graph: fx.Graph) -> set[fx.Node]:
@@ -175,9 +175,7 @@ def _suffix(
 def _module(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """The graph as a module that shares the layers of `model`, without what it does not need."""
     module = fx.GraphModule(model, graph)
-    module.graph.eliminate_dead_code()
-    module.delete_all_unused_submodules()
-    module.recompile()
+    module.graph.eliminate_dead_code()  # compiled when it has been folded
     return module
 
 
