@@ -170,6 +170,13 @@ def _check_pretrain(run: Run, pretrain: Pretrain, source: str) -> None:
 
 @cache
 def _blocks(model: str, published: bool) -> Blocks:
-    """Of a network of that name, which is not given memory: large ones take seconds to initialise."""
-    with torch.device("meta"):
+    """Of a network of that name, if it can be without memory: large ones take seconds to initialise."""
+
+    def blocks() -> Blocks:
         return Blocks.of(PUBLISHED[model].untrained() if published else build(model, 10, seed=0))
+
+    try:
+        with torch.device("meta"):
+            return blocks()
+    except (RuntimeError, NotImplementedError):  # timm 1.0.9's transformers read values meanwhile
+        return blocks()

@@ -29,11 +29,10 @@ _CIFAR = replace(_GLYPHS, source="cifar10-jpeg", epochs=30, augment="crop-flip")
 _RATES = {"sgd": (1e-2, 3e-3), "adamw": (3e-3, 1e-3)}
 
 
-def _small(scenario: str, pretrain: Pretrain, optimizer: str, selections: tuple[str, ...]) -> Study:
-    grouped = "-grouped" if selections is GROUPED_SELECTIONS else ""
+def _small(scenario: str, pretrain: Pretrain, optimizer: str, grouped: bool = False) -> Study:
     base = Run(
         scenario,
-        f"{pretrain.model}{grouped}",
+        f"{pretrain.model}-grouped" if grouped else pretrain.model,
         "none",
         0.0,
         n_tune=200,
@@ -45,11 +44,12 @@ def _small(scenario: str, pretrain: Pretrain, optimizer: str, selections: tuple[
         optimizer=optimizer,
         schedule="cosine",
     )
+    selections = GROUPED_SELECTIONS if grouped else VIT_SELECTIONS
     return Study(base, selections, _RATES[optimizer])
 
 
 NATURAL = {  # Tables 1 and 8
-    "embedded": tuple(_small("glyphs-ink", _GLYPHS, o, VIT_SELECTIONS) for o in ("sgd", "adamw")),
+    "embedded": tuple(_small("glyphs-ink", _GLYPHS, o) for o in ("sgd", "adamw")),
     "paper": (
         natural("camelyon17"),
         natural("camelyon17", optimizer="adamw"),
@@ -59,9 +59,9 @@ NATURAL = {  # Tables 1 and 8
     ),
 }
 FEATURES = {  # Table 7
-    "embedded": (_small("glyphs-case", _GLYPHS, "adamw", GROUPED_SELECTIONS),),
+    "embedded": (_small("glyphs-case", _GLYPHS, "adamw", grouped=True),),
     "cifar": tuple(
-        _small(name, _CIFAR, "adamw", GROUPED_SELECTIONS)
+        _small(name, _CIFAR, "adamw", grouped=True)
         for name in (
             "cifar10-jpeg-c/gaussian_noise",
             "cifar10-jpeg-c/contrast",

@@ -123,3 +123,11 @@ def test_profiles_name_things_that_exist(name):
 def test_unknown_profile():
     with pytest.raises(ValueError, match=r"profile must be one of \['embedded'"):
         get_profile("huge")
+
+
+def test_a_transformer_of_timm_is_checked_too():
+    pretrain = replace(PRETRAIN, model="timm/vit_tiny_patch16_224")
+    run = replace(RUN, model=pretrain.model, pretrain=pretrain, selection="block 12")
+    check(run)
+    with pytest.raises(ValueError, match="unknown selection 'block 13'"):
+        check(replace(run, selection="block 13"))
