@@ -20,6 +20,8 @@ from typing import Any, cast
 
 from torch import nn
 
+from surgicalft.tensor_kinds import bias_tensors, norm_tensors
+
 RESERVED = ("all", "none", "tensors")
 REST = " "  # no module can have this name, so timm groups it with what its matcher forgets
 Groups = list[tuple[str, list[str]]]
@@ -86,8 +88,12 @@ class Blocks:
             Block(name, tuple(sorted(group, key=order.__getitem__)), sum(sizes[n] for n in group))
             for name, group in _groups(model, list(sizes), patterns)
         )
-        lists: Mapping[str, Sequence[str]] = getattr(model, "tensor_lists", dict)()
-        return cls(tuple(blocks), tuple((name, tuple(names)) for name, names in lists.items()))
+        lists: dict[str, Sequence[str]] = {
+            "norms": norm_tensors(model),
+            "biases": bias_tensors(model),
+            **getattr(model, "tensor_lists", dict)(),
+        }
+        return cls(tuple(blocks), tuple((n, tuple(names)) for n, names in lists.items() if names))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,9 +126,10 @@ class Blocks:
     def select(self, what: str | Sequence[str]) -> Selection:
         """What to tune: `what` is a sequence of parameter names or a text in one of these forms.
 
-        A block ("block 2"), a range with both ends ("block 1:block 3"), "all", "none", a tensor list of the
-        model ("first_layer"), single tensors ("tensors:conv1.weight,fc.bias"), or several of these together
-        ("block 3+last"). Raises ValueError with the legal names, also for a range in reverse.
+        A block ("block 2"), a range with both ends ("block 1:block 3"), "all", "none", a list of tensors ("norms",
+        "biases", or the model's own, such as "first_layer"), single tensors ("tensors:conv1.weight,fc.bias"), or
+        several of these together ("block 3+last"). "norms" are the scales and shifts of normalisation layers.
+        Raises ValueError with the legal names, also for a range in reverse.
         """
         if not isinstance(what, str):
             return self._tensors(what)

@@ -11,9 +11,11 @@ import torch
 from torch import fx, nn
 
 from surgicalft.blocks import Blocks
+from surgicalft.cost import Costs, costs_of
 from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.freezing import NORM_POLICIES
+from surgicalft.methods import make_method
 from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.weights import weight_names
@@ -25,12 +27,10 @@ from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
 from surgicalft.shifts.decoded import keep
 from surgicalft.split import trace
 
-METHODS = ("surgical",)
-
 
 @dataclass(frozen=True)
 class Run:
-    """Tune `selection` of a source model on a scenario's target at one learning rate.
+    """Tune `selection` of a source model on a scenario's target, by one method, at one learning rate.
 
     `model` is a published checkpoint's name where `pretrain` is None, else the network that it trains.
     The learning rate is chosen afterwards, over runs: see surgicalft.sweep.rules.
@@ -52,9 +52,11 @@ class Run:
     pretrain: Pretrain | None = None
     optimizer: str = later("adam")
     schedule: str = later("constant")
+    variant: str = later("")  # of the method
+    strength: float | None = later(None)  # the method's one number, its default where None
 
     def __post_init__(self) -> None:
-        check_choice("method", self.method, METHODS)
+        make_method(self.method, self.variant, self.strength)
         check_choice("test", self.test, TEST_RULES)
         check_choice("norm", self.norm, NORM_POLICIES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -75,11 +77,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs on one target split share: the splits, and the features of frozen prefixes."""
+    """What the runs on one target split share: the splits, the features of frozen prefixes, what layers cost."""
 
     splits: Splits
     provenance: str
     features: FeatureCache
+    costs: Costs
 
 
 class Executor:
@@ -120,20 +123,32 @@ class Executor:
         self.prepare([run])
         start = self._starts[run.model, run.pretrain]
         network = copy.deepcopy(start.network)
-        bench = self._bench(run, start.graph)
-        settings = _how(run)
-        selection = Blocks.of(network).select(run.selection)
-        tuned = fine_tune(network, selection, bench.splits, settings, self.device, bench.features)
+        bench = self._bench(run, start)
+        blocks = Blocks.of(network)
+        tuned = fine_tune(
+            network,
+            blocks.select(run.selection),
+            bench.splits,
+            _how(run),
+            self.device,
+            bench.features,
+            method=make_method(run.method, run.variant, run.strength),
+            blocks=blocks,
+            costs=bench.costs,
+        )
         return {**asdict(tuned), "provenance": bench.provenance, "device": self.device}
 
-    def _bench(self, run: Run, graph: fx.Graph | None) -> Bench:
+    def _bench(self, run: Run, start: Start) -> Bench:
         key = (run.model, run.pretrain, run.scenario, run.n_tune, run.n_valid, run.seed, run.test)
 
         def make() -> Bench:
             target = get_scenario(run.scenario).load(self.data_dir)
             counts = (run.n_tune, run.n_valid, run.seed, run.test)
             splits = split_target(target.pool, *counts, target.classes, target.test, target.sparse)
-            return Bench(self._kept(splits), target.provenance, FeatureCache(graph))
+            # Of a copy: counting hooks into the layers, and another thread may be copying the network.
+            costs = costs_of(copy.deepcopy(start.network), splits.tune.images[:1])
+            features = FeatureCache(start.graph)
+            return Bench(self._kept(splits), target.provenance, features, costs)
 
         return self._benches.get(key, make)
 

@@ -10,6 +10,7 @@ from typing import Any
 from surgicalft.sweep.record import Record
 from surgicalft.sweep.rules import candidates, choose
 
+TUNED = ("learning_rate", "strength")  # what a rule chooses
 _COMPARED = ("selection", "method", "seed")  # what a family's mean is compared over
 
 
@@ -31,19 +32,19 @@ class Chosen:
 
 def chosen(records: Iterable[Record], rule: str) -> list[Chosen]:
     """The result that `rule` chooses among the learning rates, for all other settings there are."""
-    groups = candidates(records)
+    groups = candidates(records, TUNED)
     return [
         _choose(group, rule) for group in sorted(groups, key=lambda g: key_without(g[0].settings))
     ]
 
 
 def _choose(group: list[Record], rule: str) -> Chosen:
-    settings = {name: v for name, v in group[0].settings.items() if name != "learning_rate"}
+    settings = {name: v for name, v in group[0].settings.items() if name not in TUNED}
     finished = [record for record in group if record.status == "finished"]
     failed = len(group) - len(finished)
     if not finished:
         return Chosen(settings, math.nan, math.nan, 0, (), failed, frozenset(), frozenset())
-    best = choose(finished, rule)
+    best = choose(finished, rule, TUNED)
     p, n = best.test_accuracy, best.n_test
     if p is None or not n:
         raise ValueError(f"the finished record {best.id} lacks test_accuracy ({p}) or n_test ({n})")
@@ -137,8 +138,8 @@ def _check_alike(key: dict[str, Any], group: list[Chosen]) -> None:
 
 
 def key_without(settings: dict[str, Any], *names: str) -> str:
-    """The settings but for `names` and the learning rate, as text."""
-    rest = {name: v for name, v in settings.items() if name not in (*names, "learning_rate")}
+    """The settings but for `names` and what a rule chooses, as text."""
+    rest = {name: v for name, v in settings.items() if name not in (*names, *TUNED)}
     return json.dumps(rest, sort_keys=True)
 
 
