@@ -33,6 +33,7 @@ class Profile:
     seeds: tuple[int, ...]
     image_counts: tuple[int, ...]  # of Figure 4
     count_scenario: str
+    test: str = "rest"  # of the target images, see surgicalft.shifts.split_target
 
     def study(self, scenario: str) -> Study:
         """What this profile tunes on a scenario: the paper's recipe where that names another network."""
@@ -49,6 +50,7 @@ class Profile:
             n_valid=self.n_valid,
             epochs=self.epochs,
             batch_size=self.batch_size,
+            test=self.test,
             pretrain=pretrain,
         )
         return Study(base, CIFAR_SELECTIONS, self.learning_rates, self.last_learning_rates)
