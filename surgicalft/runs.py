@@ -11,17 +11,18 @@ import torch
 from torch import fx, nn
 
 from surgicalft.blocks import Blocks
-from surgicalft.cost import Costs, costs_of
+from surgicalft.cost import Costs, Meter, costs_of
 from surgicalft.features import FeatureCache
-from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.finetune import FineTune, Tuned, fine_tune
 from surgicalft.freezing import NORM_POLICIES
-from surgicalft.methods import make_method
+from surgicalft.methods import METHODS, make_method
 from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.weights import weight_names
 from surgicalft.models.zoo import PUBLISHED, load_network
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
 from surgicalft.recent import Recent
+from surgicalft.searches import SEARCHES, Arena, search
 from surgicalft.settings import check_choice, later
 from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
 from surgicalft.shifts.decoded import keep
@@ -54,9 +55,15 @@ class Run:
     schedule: str = later("constant")
     variant: str = later("")  # of the method
     strength: float | None = later(None)  # the method's one number, its default where None
+    rates: tuple[float, ...] = later(())  # of a method that searches: those it tries
+    last_rates: tuple[float, ...] = later(())  # and for the last block alone, if others
 
     def __post_init__(self) -> None:
-        make_method(self.method, self.variant, self.strength)
+        check_choice("method", self.method, [*METHODS, *SEARCHES])
+        if self.method in SEARCHES:
+            self._check_search()
+        else:
+            make_method(self.method, self.variant, self.strength)
         check_choice("test", self.test, TEST_RULES)
         check_choice("norm", self.norm, NORM_POLICIES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -64,6 +71,13 @@ class Run:
         if self.pretrain and ungrouped(self.pretrain.model) != ungrouped(self.model):
             raise ValueError(
                 f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}"
+            )
+
+    def _check_search(self) -> None:
+        if self.selection != "all" or not self.rates or self.learning_rate:
+            raise ValueError(
+                f"{self.method} chooses selection and rate itself: it takes selection 'all', learning_rate 0 and "
+                f"rates, not {self.selection!r}, {self.learning_rate:g} and {self.rates}"
             )
 
 
@@ -124,18 +138,7 @@ class Executor:
         start = self._starts[run.model, run.pretrain]
         network = copy.deepcopy(start.network)
         bench = self._bench(run, start)
-        blocks = Blocks.of(network)
-        tuned = fine_tune(
-            network,
-            blocks.select(run.selection),
-            bench.splits,
-            _how(run),
-            self.device,
-            bench.features,
-            method=make_method(run.method, run.variant, run.strength),
-            blocks=blocks,
-            costs=bench.costs,
-        )
+        tuned = (_search if run.method in SEARCHES else _tune)(run, network, bench, self.device)
         return {**asdict(tuned), "provenance": bench.provenance, "device": self.device}
 
     def _bench(self, run: Run, start: Start) -> Bench:
@@ -162,6 +165,36 @@ def _how(run: Run) -> FineTune:
     """The settings of the loop among those of the run."""
     names = [f.name for f in fields(FineTune)]
     return FineTune(**{name: getattr(run, name) for name in names})
+
+
+def _tune(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
+    blocks = Blocks.of(network)
+    return fine_tune(
+        network,
+        blocks.select(run.selection),
+        bench.splits,
+        _how(run),
+        device,
+        bench.features,
+        method=make_method(run.method, run.variant, run.strength),
+        blocks=blocks,
+        costs=bench.costs,
+    )
+
+
+def _search(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
+    arena = Arena(
+        network,
+        Blocks.of(network),
+        bench.splits,
+        _how(run),
+        run.rates,
+        run.last_rates,
+        bench.features,
+        Meter(bench.costs),
+        device,
+    )
+    return search(SEARCHES[run.method], arena)
 
 
 def check(run: Run) -> None:
