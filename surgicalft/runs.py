@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
 from surgicalft.recent import Recent
 from surgicalft.searches import SEARCHES, Arena, search
 from surgicalft.settings import check_choice, later
-from surgicalft.shifts import TEST_RULES, Splits, get_scenario, split_target
+from surgicalft.shifts import TEST_RULES, Splits, get_scenario, load_source, split_target
 from surgicalft.shifts.decoded import keep
+from surgicalft.shifts.parameter_noise import Planted, plant
 from surgicalft.split import trace
 
 
@@ -57,6 +58,7 @@ class Run:
     strength: float | None = later(None)  # the method's one number, its default where None
     rates: tuple[float, ...] = later(())  # of a method that searches: those it tries
     last_rates: tuple[float, ...] = later(())  # and for the last block alone, if others
+    planted: Planted | None = later(None)  # noise in one block of the source model
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, [*METHODS, *SEARCHES])
@@ -87,6 +89,7 @@ class Start:
 
     network: nn.Module
     graph: fx.Graph | None
+    metrics: dict[str, float]  # of the noise planted in it, where there is some
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Executor:
     ) -> None:
         self.data_dir, self.device, self.progress = data_dir, device, progress
         self.unreadable = unreadable  # images: "raise" or "skip", see surgicalft.shifts.decoded
-        self._starts: dict[tuple[str, Pretrain | None], Start] = {}
+        self._starts: dict[tuple[str, Pretrain | None, Planted | None], Start] = {}
         self._benches: Recent[Bench] = Recent(2)
 
     def prepare(self, runs: Sequence[Run]) -> None:
@@ -125,24 +128,41 @@ class Executor:
         for run in runs:
             check(run)
         for run in runs:
-            key = (run.model, run.pretrain)
-            if key not in self._starts:
-                network = load_network(
-                    *key, self.data_dir, self.device, self.progress, self.unreadable
-                )
-                self._starts[key] = Start(network, trace(network))
+            self._start(run)
+
+    def _start(self, run: Run) -> Start:
+        key = (run.model, run.pretrain, run.planted)
+        if key not in self._starts:
+            self._starts[key] = self._planted(run) if run.planted else self._loaded(run)
+        return self._starts[key]
+
+    def _loaded(self, run: Run) -> Start:
+        how = (self.data_dir, self.device, self.progress, self.unreadable)
+        network = load_network(run.model, run.pretrain, *how)
+        return Start(network, trace(network), {})
+
+    def _planted(self, run: Run) -> Start:
+        """The level is set on the source's validation images."""
+        assert run.planted is not None
+        network = copy.deepcopy(self._start(replace(run, planted=None)).network)
+        valid = load_source(get_scenario(run.scenario).source, self.data_dir).valid
+        damage = plant(network, run.planted, valid, self.device)
+        known = {"planted_scale": damage.scale, "planted_accuracy": damage.accuracy}
+        return Start(network, trace(network), known)
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """The fields of the run's record that are known here."""
         self.prepare([run])
-        start = self._starts[run.model, run.pretrain]
+        start = self._start(run)
         network = copy.deepcopy(start.network)
         bench = self._bench(run, start)
         tuned = (_search if run.method in SEARCHES else _tune)(run, network, bench, self.device)
-        return {**asdict(tuned), "provenance": bench.provenance, "device": self.device}
+        known = asdict(replace(tuned, metrics=tuned.metrics | start.metrics))
+        return {**known, "provenance": bench.provenance, "device": self.device}
 
     def _bench(self, run: Run, start: Start) -> Bench:
-        key = (run.model, run.pretrain, run.scenario, run.n_tune, run.n_valid, run.seed, run.test)
+        start_key = (run.model, run.pretrain, run.planted)
+        key = (*start_key, run.scenario, run.n_tune, run.n_valid, run.seed, run.test)
 
         def make() -> Bench:
             target = get_scenario(run.scenario).load(self.data_dir)
@@ -204,7 +224,10 @@ def check(run: Run) -> None:
         check_choice("model", run.model, sorted(PUBLISHED))
     else:
         _check_pretrain(run, run.pretrain, scenario.source)
-    _blocks(run.model, published=run.pretrain is None).select(run.selection)
+    blocks = _blocks(run.model, published=run.pretrain is None)
+    blocks.select(run.selection)
+    if run.planted:
+        check_choice("planted block", run.planted.block, blocks.names)
 
 
 def _check_pretrain(run: Run, pretrain: Pretrain, source: str) -> None:

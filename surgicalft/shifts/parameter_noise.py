@@ -1,0 +1,169 @@
+"""Shifts planted in one block of a network (section 3.3 of the paper): noise at a scale that costs a stated accuracy.
+
+To every tensor t of the block, of root mean square r(t), is added
+
+    t + s r(t) e,   e ~ N(0, 1) in each coordinate,
+
+and the scale s, one for the block, is such that the accuracy on given images falls to a stated level. Noise relative to
+each tensor's own size lets one scale serve weights, biases and normalisations; a tensor of zeros stays as it is, and
+so do running statistics. The paper gives neither scale nor level: both are ours. The same on activations: a gain and an
+offset for each channel of the block's output, see `surgicalft.shifts.activation_noise`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from surgicalft.blocks import Blocks
+from surgicalft.evaluate import logits, percent_correct
+from surgicalft.seeds import generator
+from surgicalft.settings import check_choice
+from surgicalft.shifts.activation_noise import distort
+from surgicalft.shifts.base import Labelled
+from surgicalft.shifts.image_files import as_tensor
+
+PLACES = ("parameters", "activations")
+IMAGES = 1000  # at most, evenly spaced among those given
+TOLERANCE = 1.0  # points, or one image where they are few
+SMALLEST, LARGEST = 2.0**-7, 2.0**10  # scales tried
+HALVINGS = 40
+
+Scaling = Callable[[float], None]  # plants noise of that scale, 0 for none
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Noise in `block` that leaves `accuracy` percent; `seed` draws its direction, the same at every level."""
+
+    block: str
+    accuracy: float
+    where: str = "parameters"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("where", self.where, PLACES)
+        if not 0 < self.accuracy < 100:
+            raise ValueError(f"accuracy must lie between 0 and 100 (percent), not {self.accuracy}")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What was planted: the scale, and the accuracies (%) without it and with it."""
+
+    scale: float
+    clean: float
+    accuracy: float
+
+
+def plant(
+    network: nn.Module,
+    planted: Planted,
+    data: Labelled,
+    device: str = "cpu",
+    blocks: Blocks | None = None,
+) -> Damage:
+    """Plant noise in one block of `network`, in place; the same for the same weights, settings and images.
+
+    `data` are images that the level is set on, other than those that runs are tested on: the source's validation
+    images; at most 1,000 of them are used. `blocks` are those of the network by default. The scale is found by
+    doubling and bisection along one direction, on which accuracy falls on average, not at every step: the level is
+    met within 1 point or one image, at the first bracket of doublings around it.
+
+    Raises ValueError for an unknown block, for a level below chance or not below the clean accuracy, and for one that
+    no scale reaches; the network is then as it was.
+    """
+    blocks = blocks or Blocks.of(network)
+    check_choice("block", planted.block, blocks.names)
+    images, labels = _some(data)
+    network.to(device)
+    if planted.where == "activations":
+        rescale = distort(network, planted.block, blocks, images, planted.seed)
+    else:
+        rescale = noise(network, blocks.parameters(planted.block), planted.seed)
+
+    def accuracy(scale: float) -> float:
+        rescale(scale)
+        return percent_correct(logits(network, images, device).argmax(1).cpu(), labels)
+
+    try:
+        clean = accuracy(0.0)
+        classes = logits(network, images[:1], device).shape[1]
+        _check_level(planted, clean, 100 / classes)
+        return _search(accuracy, planted, clean, max(TOLERANCE, 100 / len(labels)))
+    except ValueError:
+        rescale(0.0)
+        raise
+
+
+@torch.no_grad()
+def noise(network: nn.Module, names: tuple[str, ...], seed: int) -> Scaling:
+    """Scale -> the named parameters with noise of that scale, in place, on a direction drawn from (seed, name)."""
+    known = dict(network.named_parameters())
+    start = {name: known[name].detach().clone() for name in names}
+    direction = {name: _direction(value, name, seed) for name, value in start.items()}
+    if not any(value.any() for value in direction.values()):
+        raise ValueError(f"all tensors are zero, which gives noise no scale: {list(names)}")
+
+    @torch.no_grad()
+    def rescale(scale: float) -> None:
+        for name in names:
+            known[name].copy_(torch.add(start[name], direction[name], alpha=scale))
+
+    return rescale
+
+
+def _direction(value: Tensor, name: str, seed: int) -> Tensor:
+    """Drawn on the CPU, so that every device gets the same."""
+    drawn = torch.randn(value.shape, generator=generator("planted", seed, name))
+    return drawn.to(value) * value.square().mean().sqrt()
+
+
+def _some(data: Labelled) -> tuple[Tensor, Tensor]:
+    if not len(data):
+        raise ValueError("there are no images to set the level on")
+    count = min(IMAGES, len(data))
+    chosen = data.take(torch.arange(count) * len(data) // count)
+    return as_tensor(chosen.images), chosen.labels
+
+
+def _check_level(planted: Planted, clean: float, chance: float) -> None:
+    if not chance <= planted.accuracy < clean:
+        raise ValueError(
+            f"accuracy must be at least chance ({chance:g}) and below that of the network without noise "
+            f"({clean:g}), not {planted.accuracy:g}"
+        )
+
+
+def _search(
+    accuracy: Callable[[float], float], planted: Planted, clean: float, tolerance: float
+) -> Damage:
+    """Double until the level is passed, then halve the bracket; ends with the network at the scale found."""
+    level, low, high = planted.accuracy, 0.0, SMALLEST
+    tried: dict[float, float] = {}
+    while high <= LARGEST:
+        tried[high] = accuracy(high)
+        if abs(tried[high] - level) <= tolerance:
+            return Damage(high, clean, tried[high])
+        if tried[high] < level:
+            break
+        low, high = high, 2 * high
+    else:
+        raise _unreached(planted, clean, tried)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        tried[middle] = accuracy(middle)
+        if abs(tried[middle] - level) <= tolerance:
+            return Damage(middle, clean, tried[middle])
+        low, high = (middle, high) if tried[middle] > level else (low, middle)
+    raise _unreached(planted, clean, tried)
+
+
+def _unreached(planted: Planted, clean: float, tried: dict[float, float]) -> ValueError:
+    scale = min(tried, key=lambda s: abs(tried[s] - planted.accuracy))
+    return ValueError(
+        f"no noise in the {planted.where} of {planted.block!r} gives an accuracy of {planted.accuracy:g}: "
+        f"{clean:g} without it, {tried[scale]:g} at scale {scale:.4g}, the closest of {len(tried)} up to "
+        f"{max(tried):g}"
+    )
