@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.finetune import Diverged, FineTune, Tuned, fine_tune
 from surgicalft.freezing import freeze, trainable, unfreeze
+from surgicalft.methods import Method, make_method
 from surgicalft.models.pretrain import pretrained
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
@@ -32,6 +33,7 @@ __all__ = [
     "Executor",
     "FineTune",
     "Labelled",
+    "Method",
     "Pretrain",
     "Record",
     "Run",
@@ -44,6 +46,7 @@ __all__ = [
     "get_scenario",
     "load_published",
     "load_source",
+    "make_method",
     "pretrained",
     "run_all",
     "scenario_names",

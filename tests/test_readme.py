@@ -10,17 +10,19 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_lines_of_python_run():
-    tune, theory = (_run(code) for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-    assert 0 <= tune["tuned"].test_accuracy <= 100
+    names: dict[str, Any] = {}  # a later block goes on with what an earlier one made
+    found = [_run(code, names) for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
+    surgical, method, theory = found
+    assert 0 <= surgical["tuned"].test_accuracy <= 100
+    assert len(method["tuned"].history[0]["rates"]) == len(list(method["model"].parameters()))
     assert theory["outcome"].holds.mean() > 0.9
 
 
-def _run(code: str) -> dict[str, Any]:
+def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
     """What ten lines or fewer, imports apart, define."""
     assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
-    names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
-    return names
+    return dict(names)
 
 
 def test_every_file_it_links_to_exists():

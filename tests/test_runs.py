@@ -8,6 +8,8 @@ import pytest
 from surgicalft.models.recipe import Pretrain
 from surgicalft.profiles import PROFILES, get_profile, image_count_runs, which_block_runs
 from surgicalft.runs import Executor, Run, check
+from surgicalft.settings import as_dict, identity
+from surgicalft.shifts.parameter_noise import Planted
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.store import Store
 
@@ -83,6 +85,10 @@ def test_divergence_is_a_failed_record(executor, tmp_path):
             "unknown selection 'block 9'",
         ),
         ({"model": "memo", "pretrain": None}, r"model must be one of \['memo-resnet26-gn'"),
+        (
+            {"scenario": "glyphs-clean", "planted": Planted("block 7", 50.0)},
+            "planted block must be one of",
+        ),
     ],
 )
 def test_mistakes_show_before_anything_is_computed(executor, tmp_path, change, message):
@@ -96,6 +102,9 @@ def test_mistakes_show_before_anything_is_computed(executor, tmp_path, change, m
     ("change", "message"),
     [
         ({"method": "magic"}, "method must be one of"),
+        ({"method": "auto-rgn", "variant": "text"}, "variant of AutoRGN must be one of"),
+        ({"strength": 0.1}, "Surgical takes no strength"),
+        ({"method": "halving", "selection": "all"}, "takes selection 'all', learning_rate 0"),
         ({"test": "some"}, "test must be one of"),
         ({"norm": "batch"}, "norm must be one of"),
         ({"model": "resnet14-bn"}, "model is 'resnet14-bn', but pretrain trains"),
@@ -131,3 +140,46 @@ def test_a_transformer_of_timm_is_checked_too():
     check(run)
     with pytest.raises(ValueError, match="unknown selection 'block 13'"):
         check(replace(run, selection="block 13"))
+
+
+def test_settings_that_came_later_leave_identities_alone():
+    """Else every store would lose its runs."""
+    assert identity(RUN) == identity(
+        replace(RUN, variant="", strength=None, rates=(), planted=None)
+    )
+    assert identity(RUN) != identity(replace(RUN, method="l1-sp", strength=1e-3))
+    assert "strength" not in as_dict(RUN) and "planted" not in as_dict(RUN)
+
+
+def test_methods_and_searches_leave_records_with_their_cost(executor, tmp_path):
+    runs = [
+        replace(RUN, selection="all", method="gradual-last-first"),
+        replace(RUN, selection="all", method="l1-sp", strength=1e-4),
+        replace(RUN, selection="all", method="halving", learning_rate=0.0, rates=(1e-2, 1e-3)),
+    ]
+    with Store(tmp_path / "runs.sqlite") as store:
+        gradual, l1, halving = run_all(
+            runs, store, executor, jobs=2, progress=False, prepare=executor.prepare
+        )
+        again = store.get(halving.id)
+    for record in (gradual, l1, halving):
+        assert record.status == "finished", record.error
+        assert record.metrics["forward_passes"] > 0
+    assert 0.0 in gradual.history[0]["rates"] and "rates" not in l1.history[0]
+    assert again == halving and halving.history[-1]["round"] == 3
+
+
+def test_noise_is_planted_once_and_recorded(executor, tmp_path):
+    clean = replace(RUN, scenario="glyphs-clean", selection="none", learning_rate=0.0, epochs=0)
+    hurt = replace(clean, planted=Planted("block 2", 20.0))
+    with Store(tmp_path / "runs.sqlite") as store:
+        before, after = run_all(
+            [clean, hurt], store, executor, progress=False, prepare=executor.prepare
+        )
+    assert abs(after.metrics["planted_accuracy"] - 20) <= 1
+    assert after.metrics["planted_scale"] > 0 and "planted_scale" not in before.metrics
+    assert after.test_accuracy < before.test_accuracy
+    assert after.settings["planted"] == {
+        **{"block": "block 2", "accuracy": 20.0, "where": "parameters", "seed": 0}
+    }
+    assert executor._start(clean).network is not executor._start(hurt).network

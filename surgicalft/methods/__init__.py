@@ -1,5 +1,8 @@
 """Methods of fine-tuning: which parameters learn, how fast, with which penalty. Names -> methods."""
 
+from surgicalft.methods.auto_fisher import AutoFisher
+from surgicalft.methods.auto_rgn import AutoRGN
+from surgicalft.methods.auto_snr import AutoSNR
 from surgicalft.methods.base import Method, Plan, Situation
 from surgicalft.methods.gradual import GradualFirstLast, GradualLastFirst
 from surgicalft.methods.l1_sp import L1SP
@@ -14,6 +17,9 @@ METHODS: dict[str, type[Method]] = {
     "gradual-first-last": GradualFirstLast,
     "gradual-last-first": GradualLastFirst,
     "l1-sp": L1SP,
+    "auto-rgn": AutoRGN,
+    "auto-snr": AutoSNR,
+    "auto-fisher": AutoFisher,
     "lp-ft": LPFT,
 }
 
