@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from surgicalft.profiles import Profile, get_profile
 from surgicalft.runs import Run
+from surgicalft.searches import SEARCHES
 from surgicalft.settings import check_choice
 from surgicalft.studies import Study
 
@@ -39,7 +40,8 @@ MORE = (  # what a user of timm would compare with, the authors' own code, and c
     Entry("auto-rgn", variant="after-head"),
     Entry("auto-fisher"),
 )
-ENTRIES = {"paper": PAPER, "all": PAPER + MORE}
+SEARCHING = (Entry("halving"), Entry("greedy"))
+ENTRIES = {"paper": PAPER, "all": PAPER + MORE + SEARCHING}
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ class MethodStudy:
 
 
 def _entry_runs(study: Study, entry: Entry, seed: int) -> Iterator[Run]:
-    base = replace(
-        study.base, selection=entry.selection, method=entry.method, variant=entry.variant, seed=seed
-    )
+    what = {"selection": entry.selection, "method": entry.method, "variant": entry.variant}
+    base = replace(study.base, seed=seed, **what)
+    if entry.method in SEARCHES:
+        yield replace(base, rates=study.learning_rates, last_rates=study.last_learning_rates)
+        return
     for strength in entry.strengths:
         for rate in study.learning_rates:
             yield replace(base, learning_rate=rate, strength=strength)
