@@ -6,6 +6,7 @@ single blocks.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from surgicalft.profiles import Profile, get_profile
 from surgicalft.runs import Run
@@ -76,14 +77,15 @@ class MethodStudy:
 
 
 def _entry_runs(study: Study, entry: Entry, seed: int) -> Iterator[Run]:
-    what = {"selection": entry.selection, "method": entry.method, "variant": entry.variant}
-    base = replace(study.base, seed=seed, **what)
+    what: dict[str, Any] = {"selection": entry.selection, "method": entry.method, "seed": seed}
     if entry.method in SEARCHES:
-        yield replace(base, rates=study.learning_rates, last_rates=study.last_learning_rates)
+        rates = {"rates": study.learning_rates, "last_rates": study.last_learning_rates}
+        yield replace(study.base, **what, **rates)
         return
     for strength in entry.strengths:
         for rate in study.learning_rates:
-            yield replace(base, learning_rate=rate, strength=strength)
+            more = {"variant": entry.variant, "strength": strength, "learning_rate": rate}
+            yield replace(study.base, **what, **more)
 
 
 _EMBEDDED = get_profile("embedded")
