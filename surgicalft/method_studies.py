@@ -79,13 +79,13 @@ class MethodStudy:
 def _entry_runs(study: Study, entry: Entry, seed: int) -> Iterator[Run]:
     what: dict[str, Any] = {"selection": entry.selection, "method": entry.method, "seed": seed}
     if entry.method in SEARCHES:
-        rates = {"rates": study.learning_rates, "last_rates": study.last_learning_rates}
-        yield replace(study.base, **what, **rates)
+        rates, last_rates = study.learning_rates, study.last_learning_rates
+        yield replace(study.base, **what, rates=rates, last_rates=last_rates)
         return
     for strength in entry.strengths:
         for rate in study.learning_rates:
-            more = {"variant": entry.variant, "strength": strength, "learning_rate": rate}
-            yield replace(study.base, **what, **more)
+            base = replace(study.base, **what, variant=entry.variant, strength=strength)
+            yield replace(base, learning_rate=rate)
 
 
 _EMBEDDED = get_profile("embedded")
