@@ -15,8 +15,12 @@ _TITLES = {
     "n_test": "test images",
     "n_tune": "images to tune on",
     "learning_rates": "chosen learning rates",
+    "forward_passes": "forward passes",
 }
-_TWO_DECIMALS = ("binomial_error", "z", "block accuracy")
+_FORMATS = {
+    **dict.fromkeys(("binomial_error", "z", "block accuracy"), ".2f"),
+    "forward_passes": ",.0f",
+}
 _ERRORS = {  # which column is whose uncertainty
     "mean": "standard_error",
     "paper": "paper_error",
@@ -64,7 +68,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, float):
-        return "-" if math.isnan(value) else format(value, ".2f" if name in _TWO_DECIMALS else "g")
+        return "-" if math.isnan(value) else format(value, _FORMATS.get(name, "g"))
     return str(value) or "-"
 
 

@@ -17,6 +17,7 @@ from surgicalft.sweep.record import Record
 
 BY = ("scenario", "model", "n_tune", "selection")
 _TUPLES = {"seeds": int, "learning_rates": float}
+_ACCURACIES = ("worst_group",)  # among the metrics of a record
 _TEXTS = (*_TUPLES, "paper_source", "device", "provenance")  # may be empty, which is not NaN
 
 
@@ -33,7 +34,7 @@ def summary(
     alone gives one run. Failed runs count in `n_failed` and in no mean. With `pool`, rows
     `family/*` are added: the mean over a family's scenarios by seed, for seeds that have them all.
     `paper` is the paper's value where its tables give one; `worst_group` (%), where the data have groups, the
-    lowest accuracy among them.
+    lowest accuracy among them; `forward_passes` what the chosen run cost.
 
     Raises ValueError where there is no record, and where those of one row differ in a setting
     beyond `by`, seed and learning rate.
@@ -156,11 +157,13 @@ def _row(group: list[Chosen]) -> dict[str, Any]:
 
 
 def _metrics(cells: list[Chosen]) -> dict[str, float]:
-    """Mean and standard error of the further metrics that all these runs have."""
+    """Means of the further metrics that all these runs have, of accuracies the standard error too."""
     columns: dict[str, float] = {}
     for name in cells[0].metrics if cells else ():
         values = pd.Series([cell.metrics.get(name, math.nan) for cell in cells])
-        columns |= {name: values.mean(skipna=False), f"{name}_error": values.sem(ddof=1)}
+        columns[name] = values.mean(skipna=False)
+        if name in _ACCURACIES:
+            columns[f"{name}_error"] = values.sem(ddof=1)
     return columns
 
 

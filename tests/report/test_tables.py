@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -210,6 +211,25 @@ def test_only_seeds_that_have_both_are_paired(record: Make) -> None:
     assert one(paired_difference(records))["seeds"] == (1,)
     with pytest.raises(ValueError, match=r"one of \['block 1', 'all'\], not 'block 7'"):
         paired_difference(records, a="block 7")
+
+
+def test_further_metrics_stand_beside_the_accuracy(record: Make) -> None:
+    """The worst group's accuracy with its standard error; a cost, which does not scatter, without."""
+    found = (
+        {"worst_group": 50.0, "forward_passes": 1000.0},
+        {"worst_group": 54.0, "forward_passes": 1200.0},
+    )
+    records = [replace(record(80.0, seed=s), metrics=m) for s, m in enumerate(found)]
+    row = one(summary(records))
+    assert (row["worst_group"], row["worst_group_error"]) == (52.0, pytest.approx(2.0))
+    assert row["forward_passes"] == 1100.0 and "forward_passes_error" not in row
+    assert "| 52.0 ± 2.0 | 1,100 |" in markdown(summary(records), {})
+
+
+def test_a_rule_chooses_a_methods_strength_as_it_does_its_rate(record: Make) -> None:
+    weak = record(80.0, valid=60.0, method="l1-sp", strength=1e-4)
+    strong = record(70.0, valid=65.0, method="l1-sp", strength=1e-2)
+    assert one(summary([weak, strong]))["mean"] == 70.0
 
 
 def test_a_table_survives_being_written_and_read(record: Make, tmp_path: Path) -> None:
