@@ -14,6 +14,7 @@ EXPECTED = {  # section 2.1: the block that the kind of shift points to
     "feature": ("block 2", "block 3"),  # of ResNet-50 and of four groups of a transformer, too
     "output": ("last",),
     "natural": (),
+    "none": (),  # a planted shift is in the network
 }
 ERRORS = 2.0  # a difference counts from this many standard errors on
 
@@ -28,7 +29,7 @@ def best_block(
     `difference` (points) is paired by seed, `error` its uncertainty: the larger of the standard error over
     seeds and the binomial error of the finite test split. `verdict` is "block wins", "all wins" or "level"
     at 2 errors; `as the paper` says whether the block is one that the shift's kind points to (None for
-    natural shifts, of which it has no rule).
+    natural shifts and clean targets, of which it has no rule).
     """
     cases: dict[tuple[str, ...], list[Record]] = {}
     for record in records:

@@ -3,6 +3,7 @@
 from surgicalft.shifts import (  # noqa: F401  importing registers them
     breeds,
     cifar,
+    clean,
     glyphs,
     imagenet,
     imagenet_c,

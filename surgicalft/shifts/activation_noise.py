@@ -17,19 +17,26 @@ from torch import Tensor, nn
 from surgicalft.blocks import Blocks
 from surgicalft.evaluate import to_float
 from surgicalft.seeds import generator
+from surgicalft.shifts.image_files import LazyImages
 
 GAIN, OFFSET = "planted_gain", "planted_offset"
 
 
 def distort(
-    network: nn.Module, block: str, blocks: Blocks, images: Tensor, seed: int
+    network: nn.Module, block: str, blocks: Blocks, images: Tensor | LazyImages, seed: int
 ) -> Callable[[float], None]:
     """Scale -> the output of `block` so distorted, in place. Images: uint8 (n, c, h, w), to measure r on.
 
     The distortion hangs on the module that ends the block as two buffers, which copies, checkpoints and
-    torch.fx carry along; parameters keep their names. ValueError where the block is not made of whole modules.
+    torch.fx carry along; parameters keep their names. Raises ValueError where the block is not made of whole modules,
+    and where its output is distorted already.
     """
-    module = network.get_submodule(output_module(network, block, blocks))
+    path = output_module(network, block, blocks)
+    module = network.get_submodule(path)
+    if hasattr(module, GAIN):
+        raise ValueError(
+            f"the output of {block!r} ({path}) is distorted already; start from a copy"
+        )
     gain, offset, size = _draw(network, module, block, images, seed)
     for name, value in ((GAIN, torch.ones_like(gain)), (OFFSET, torch.zeros_like(offset))):
         module.register_buffer(name, value)
@@ -65,7 +72,7 @@ def _inside(module: nn.Module, path: str, own: set[str]) -> bool:
 
 @torch.no_grad()
 def _draw(
-    network: nn.Module, module: nn.Module, block: str, images: Tensor, seed: int
+    network: nn.Module, module: nn.Module, block: str, images: Tensor | LazyImages, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gain and offset in the shape that broadcasts over the module's output, and the output's r."""
     outputs: list[Tensor] = []

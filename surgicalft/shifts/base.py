@@ -15,7 +15,7 @@ from torch import Tensor
 from surgicalft.seeds import generator
 from surgicalft.shifts.image_files import LazyImages
 
-KINDS = ("input", "feature", "output", "natural")
+KINDS = ("input", "feature", "output", "natural", "none")
 TEST_RULES = ("rest", "authors")
 AUTHORS_TEST_PER_CLASS = 90
 

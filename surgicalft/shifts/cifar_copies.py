@@ -64,7 +64,7 @@ def _check_corrupted(root: Path | None) -> list[str]:
 
 
 ALEX = "Alex Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html"
-OFFICIAL = ("cifar10-flip", "cifar10-c-generated", "cifar10-c")
+OFFICIAL = ("cifar10-flip", "cifar10-clean", "cifar10-c-generated", "cifar10-c")
 
 register_data_set(
     DataSet(
@@ -97,7 +97,7 @@ for _name, _size in (("cifar10-jpeg", "19 MB"), ("cifar10-lossless", "12 MB")):
     register_data_set(
         DataSet(
             _name,
-            (f"{_name}-c", f"{_name}-flip"),
+            (f"{_name}-c", f"{_name}-flip", f"{_name}-clean"),
             "as CIFAR-10's: none stated",
             _size,
             f"{ALEX}, and whoever made the copy",

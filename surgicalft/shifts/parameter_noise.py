@@ -16,18 +16,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from surgicalft.blocks import Blocks
-from surgicalft.evaluate import logits, percent_correct
+from surgicalft.blocks import Blocks, Selection
+from surgicalft.evaluate import logits, percent_correct, to_float
+from surgicalft.features import FeatureCache
+from surgicalft.freezing import freeze, unfreeze
 from surgicalft.seeds import generator
 from surgicalft.settings import check_choice
 from surgicalft.shifts.activation_noise import distort
 from surgicalft.shifts.base import Labelled
-from surgicalft.shifts.image_files import as_tensor
+from surgicalft.shifts.image_files import LazyImages
+from surgicalft.split import split, trace
 
 PLACES = ("parameters", "activations")
-IMAGES = 1000  # at most, evenly spaced among those given
+IMAGES = 500  # at most, drawn among those given
 TOLERANCE = 1.0  # points, or one image where they are few
-SMALLEST, LARGEST = 2.0**-7, 2.0**10  # scales tried
+SMALLEST, LARGEST = 2.0**-3, 2.0**10  # scales tried
 HALVINGS = 40
 
 Scaling = Callable[[float], None]  # plants noise of that scale, 0 for none
@@ -67,34 +70,58 @@ def plant(
     """Plant noise in one block of `network`, in place; the same for the same weights, settings and images.
 
     `data` are images that the level is set on, other than those that runs are tested on: the source's validation
-    images; at most 1,000 of them are used. `blocks` are those of the network by default. The scale is found by
-    doubling and bisection along one direction, on which accuracy falls on average, not at every step: the level is
-    met within 1 point or one image, at the first bracket of doublings around it.
+    images; at most 500 of them are used. `blocks` are those of the network by default. The scale is found by doubling
+    and bisection along one direction, on which accuracy falls on average, not at every step: the level is met
+    within 1 point or one image, in the first bracket of doublings around it. Afterwards nothing is frozen.
+    The network is traced: see `surgicalft.split.trace` on threads.
 
     Raises ValueError for an unknown block, for a level below chance or not below the clean accuracy, and for one that
-    no scale reaches; the network is then as it was.
+    no scale reaches; the weights are then as they were.
     """
     blocks = blocks or Blocks.of(network)
     check_choice("block", planted.block, blocks.names)
-    images, labels = _some(data)
+    some = _some(data)
     network.to(device)
-    if planted.where == "activations":
-        rescale = distort(network, planted.block, blocks, images, planted.seed)
-    else:
-        rescale = noise(network, blocks.parameters(planted.block), planted.seed)
-
-    def accuracy(scale: float) -> float:
-        rescale(scale)
-        return percent_correct(logits(network, images, device).argmax(1).cpu(), labels)
-
+    rescale = _scaling(network, planted, blocks, some.images)
+    measure = _measure(network, blocks.select(planted.block), some, device, rescale)
     try:
-        clean = accuracy(0.0)
-        classes = logits(network, images[:1], device).shape[1]
+        clean = measure(0.0)
+        classes = logits(network, some.images[:1], device).shape[1]
         _check_level(planted, clean, 100 / classes)
-        return _search(accuracy, planted, clean, max(TOLERANCE, 100 / len(labels)))
+        return _search(measure, planted, clean, max(TOLERANCE, 100 / len(some)))
     except ValueError:
         rescale(0.0)
         raise
+    finally:
+        unfreeze(network)
+
+
+def _scaling(
+    network: nn.Module, planted: Planted, blocks: Blocks, images: Tensor | LazyImages
+) -> Scaling:
+    if planted.where == "activations":
+        return distort(network, planted.block, blocks, images, planted.seed)
+    return noise(network, blocks.parameters(planted.block), planted.seed)
+
+
+def _measure(
+    network: nn.Module, block: Selection, data: Labelled, device: str, rescale: Scaling
+) -> Callable[[float], float]:
+    """Scale -> accuracy (%) with noise of that scale; what lies in front of the block is computed once."""
+    freeze(network, block)
+    rescale(1.0)  # a cut that lost the distortion would agree with the network at 0
+    graph = trace(network)
+    parts = split(network, graph, block.parameters, to_float(data.images[:2], device))
+    features = FeatureCache(graph)
+
+    @torch.no_grad()
+    def accuracy(scale: float) -> float:
+        rescale(scale)
+        batches = features.batches(parts, "planting", data.images, device)
+        outputs = torch.cat([parts.suffix.eval()(*batch) for batch in batches])
+        return percent_correct(outputs.argmax(1).cpu(), data.labels)
+
+    return accuracy
 
 
 @torch.no_grad()
@@ -120,12 +147,11 @@ def _direction(value: Tensor, name: str, seed: int) -> Tensor:
     return drawn.to(value) * value.square().mean().sqrt()
 
 
-def _some(data: Labelled) -> tuple[Tensor, Tensor]:
-    if not len(data):
-        raise ValueError("there are no images to set the level on")
-    count = min(IMAGES, len(data))
-    chosen = data.take(torch.arange(count) * len(data) // count)
-    return as_tensor(chosen.images), chosen.labels
+def _some(data: Labelled) -> Labelled:
+    if len(data) < 2:
+        raise ValueError(f"{len(data)} images are too few to set the level on")
+    order = torch.randperm(len(data), generator=generator("planted", "images"))
+    return data.take(order[:IMAGES])
 
 
 def _check_level(planted: Planted, clean: float, chance: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from surgicalft.shifts import cifar, get_scenario, load_source, scenario_names, split_target
+from surgicalft.shifts import KINDS, cifar, get_scenario, load_source, scenario_names, split_target
 from surgicalft.shifts.cifar import CLASSES, load_cifar
 from surgicalft.shifts.cifar_copies import COPIES, Copy
 from surgicalft.shifts.cifar_files import read_corrupted
@@ -178,7 +178,7 @@ def test_unknown_names(name, message):
 
 def test_every_scenario_of_the_list_exists():
     names = scenario_names()
-    assert {get_scenario(name).kind for name in names} == {"input", "feature", "output", "natural"}
+    assert {get_scenario(name).kind for name in names} == set(KINDS)
     assert len([name for name in names if name.startswith("cifar10-c/")]) == 19
 
 

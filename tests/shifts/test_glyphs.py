@@ -154,7 +154,7 @@ def test_every_scenario_loads_and_splits(name: str, small: None) -> None:
 def test_the_registry_carries_every_kind_of_shift() -> None:
     kinds = {get_scenario(name).kind for name in SCENARIOS}
     assert kinds == set(KINDS)
-    assert len(SCENARIOS) == 19 + 4
+    assert len(SCENARIOS) == 19 + 5
 
 
 @pytest.mark.parametrize("name", ["glyphs-c/fog/3", "glyphs-c/fog", "glyphs-ink"])
