@@ -1,51 +1,27 @@
-"""Studies of methods: Tables 4 and 6, and what goes beyond them. A row of such a table is an `Entry`.
+"""Studies of methods: Tables 4 and 6, and what goes beyond them.
 
-An entry says which runs validation chooses among. Cross-Val is none of its own: it chooses among the surgical runs on
-single blocks.
+A row of such a table is an option (`surgicalft.report.options`): the runs among which validation chooses. Those of
+surgical fine-tuning are a study's own; the other options' runs are made here.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from surgicalft.methods import METHODS
 from surgicalft.profiles import Profile, get_profile
+from surgicalft.report.options import BLOCK, OPTIONS, Option
 from surgicalft.runs import Run
 from surgicalft.searches import SEARCHES
 from surgicalft.settings import check_choice
 from surgicalft.studies import Study
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A method, what it may tune, and its strengths; each at every learning rate."""
-
-    method: str
-    selection: str = "all"
-    variant: str = ""
-    strengths: tuple[float | None, ...] = (None,)
-
-
-PAPER = (  # the rows of Table 4, but for surgical fine-tuning itself
-    Entry("gradual-first-last"),
-    Entry("gradual-last-first"),
-    Entry("l1-sp", strengths=(1e-3, 1e-4)),
-    Entry("auto-snr", strengths=(0.1, 0.3)),
-    Entry("auto-rgn"),
-)
-MORE = (  # what a user of timm would compare with, the authors' own code, and criteria beyond the paper
-    Entry("surgical", "norms"),
-    Entry("surgical", "biases"),
-    Entry("lp-ft"),
-    Entry("auto-rgn", variant="code"),
-    Entry("auto-snr", variant="code"),
-    Entry("auto-rgn", variant="after-head"),
-    Entry("auto-fisher"),
-)
-HALVING, GREEDY = Entry("halving"), Entry("greedy")
-ENTRIES = {
-    "paper": PAPER,
-    "main": (*PAPER, HALVING),
-    "all": (*PAPER, *MORE, HALVING, GREEDY),  # greedy costs more than all others together
+# The paper gives neither: these are ours, and validation chooses.
+STRENGTHS: dict[str, tuple[float, ...]] = {"L1 Regularize": (1e-3, 1e-4), "Auto-SNR": (0.1, 0.3)}
+ENTRIES = {  # the rows of Table 4, those and the cheapest search, and everything there is
+    "paper": tuple(option for option in OPTIONS if option.kind in ("bound", "paper")),
+    "main": tuple(o for o in OPTIONS if o.kind in ("bound", "paper") or o.label == "Halving"),
+    "all": tuple(option for option in OPTIONS if option.method in (*METHODS, *SEARCHES)),
 }
 
 
@@ -62,16 +38,16 @@ class MethodStudy:
     seeds: tuple[int, ...] = (0, 1)
 
     def runs(self, entries: str = "paper", seeds: Sequence[int] = (), model: str = "") -> list[Run]:
-        """Of all scenarios and seeds: surgical runs, then those of the entries; ValueError for unknown entries."""
+        """Of all scenarios and seeds: surgical runs, then the options'; ValueError for entries that do not exist."""
         check_choice("entries", entries, list(ENTRIES))
         found: list[Run] = []
         for seed in seeds or self.seeds:
             for scenario in self.scenarios:
                 study = self._study(scenario, model)
                 found += study.runs((seed,))
-                for entry in ENTRIES[entries]:
-                    found += _entry_runs(study, entry, seed)
-        return found
+                for option in ENTRIES[entries]:
+                    found += _option_runs(study, option, seed)
+        return list(dict.fromkeys(found))
 
     def _study(self, scenario: str, model: str) -> Study:
         study = self.profile.study(scenario)
@@ -80,15 +56,17 @@ class MethodStudy:
         return replace(study, base=replace(study.base, model=model, pretrain=None))
 
 
-def _entry_runs(study: Study, entry: Entry, seed: int) -> Iterator[Run]:
-    what: dict[str, Any] = {"selection": entry.selection, "method": entry.method, "seed": seed}
-    if entry.method in SEARCHES:
+def _option_runs(study: Study, option: Option, seed: int) -> Iterator[Run]:
+    if option.selection in ("none", BLOCK):
+        return  # among the study's own
+    what: dict[str, Any] = {"selection": option.selection, "method": option.method, "seed": seed}
+    if option.method in SEARCHES:
         rates, last_rates = study.learning_rates, study.last_learning_rates
         yield replace(study.base, **what, rates=rates, last_rates=last_rates)
         return
-    for strength in entry.strengths:
-        for rate in study.learning_rates:
-            base = replace(study.base, **what, variant=entry.variant, strength=strength)
+    for strength in STRENGTHS.get(option.label, (None,)):
+        for rate in study.rates(option.selection):
+            base = replace(study.base, **what, variant=option.variant, strength=strength)
             yield replace(base, learning_rate=rate)
 
 
