@@ -19,12 +19,12 @@ install: $(STAMP)  ## make .venv and install the package with everything it need
 
 $(STAMP): pyproject.toml
 	$(call make_venv,$(VENV))
-	$(BIN) -m pip install --editable ".[robustbench,dev]"
+	$(BIN) -m pip install --editable ".[robustbench,lora,dev]"
 	@touch $@
 
 $(LATEST_STAMP): pyproject.toml
 	$(call make_venv,$(LATEST))
-	$(LATEST)/bin/python -m pip install --upgrade --upgrade-strategy eager --editable ".[dev]"
+	$(LATEST)/bin/python -m pip install --upgrade --upgrade-strategy eager --editable ".[lora,dev]"
 	@touch $@
 
 define make_venv

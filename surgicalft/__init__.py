@@ -3,13 +3,14 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from surgicalft.blocks import Blocks, Selection
+from surgicalft.executor import Executor
 from surgicalft.finetune import Diverged, FineTune, Tuned, fine_tune
 from surgicalft.freezing import freeze, trainable, unfreeze
 from surgicalft.methods import Method, make_method
 from surgicalft.models.pretrain import pretrained
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
-from surgicalft.runs import Executor, Run
+from surgicalft.runs import Run
 from surgicalft.shifts import (
     Labelled,
     Splits,

@@ -114,7 +114,7 @@ def adaptable(model: nn.Module, selection: Selection, example: Tensor) -> tuple[
 
 
 def _takes_adapter(layer: nn.Module) -> bool:
-    """Whether its output is linear in its weight, and peft computes the same."""
+    """Whether an adapter adds to its output what W + B A would, and can be merged."""
     if isinstance(layer, nn.Conv2d):
         methods = type(layer).forward, type(layer)._conv_forward
         plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"

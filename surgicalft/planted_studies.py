@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import surgicalft.shifts.clean  # noqa: F401  registers the scenarios
 from surgicalft.method_studies import get_method_study
 from surgicalft.models.recipe import Pretrain
 from surgicalft.runs import Run
@@ -25,25 +24,27 @@ AUTO = "auto-rgn"
 class PlantedStudy:
     """`study`: what is tuned, at which rates; `level`: the accuracy (%) that noise leaves, on source images.
 
-    `models` names published networks that are damaged besides that of the study.
+    `models` names published networks that are damaged besides that of the study; `variants` are Auto-RGN's.
     """
 
     study: Study
     level: float
     models: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1)
+    variants: tuple[str, ...] = ("", "code")
 
     def runs(self, seeds: Sequence[int] = (), where: str = "parameters", **more: Any) -> list[Run]:
-        """For every model and seed: the network undamaged, then damaged in each block, as `_case`.
+        """For every model and seed: the network undamaged, then damaged in each block.
 
-        `where` the damage is planted: "parameters" or "activations". `more` replaces settings of every run.
+        Of each: no tuning, every selection (not of the undamaged), and Auto-RGN on all. `where` the damage is planted:
+        "parameters" or "activations". `more` replaces settings of every run.
         """
         return [
             replace(run, **more)
             for study in self._studies()
             for seed in seeds or self.seeds
             for planted in (None, *(Planted(b, self.level, where, seed) for b in DAMAGED))
-            for run in _case(study, seed, planted)
+            for run in self._case(study, seed, planted)
         ]
 
     def _studies(self) -> Iterator[Study]:
@@ -51,14 +52,13 @@ class PlantedStudy:
         for model in self.models:
             yield replace(self.study, base=replace(self.study.base, model=model, pretrain=None))
 
-
-def _case(study: Study, seed: int, planted: Planted | None) -> Iterator[Run]:
-    """No tuning, every selection, and Auto-RGN on all; of the undamaged network only the first and the last."""
-    base = replace(study.base, selection="all", method=AUTO, seed=seed, planted=planted)
-    surgical = replace(study, selections=study.selections if planted else ())
-    yield from surgical.runs((seed,), planted=planted)
-    for rate in study.learning_rates:
-        yield replace(base, learning_rate=rate)
+    def _case(self, study: Study, seed: int, planted: Planted | None) -> Iterator[Run]:
+        surgical = replace(study, selections=study.selections if planted else ())
+        yield from surgical.runs((seed,), planted=planted)
+        base = replace(study.base, selection="all", method=AUTO, seed=seed, planted=planted)
+        for variant in self.variants:
+            for rate in study.learning_rates:
+                yield replace(base, learning_rate=rate, variant=variant)
 
 
 def _study(profile: str, scenario: str, **more: Any) -> Study:
@@ -68,14 +68,14 @@ def _study(profile: str, scenario: str, **more: Any) -> Study:
 
 # A minute's worth of runs: no third rate, fewer epochs, 900 test images.
 _EMBEDDED = replace(
-    _study("embedded", "glyphs-clean", epochs=8, test="authors"),
+    _study("embedded", "glyphs-clean", epochs=6, test="authors"),
     learning_rates=(1e-2, 3e-3),
     last_learning_rates=(1e-1, 1e-2),
 )
 _RESNET26 = Pretrain("cifar10", "resnet26-bn")
 
 PLANTED_STUDIES = {
-    "embedded": PlantedStudy(_EMBEDDED, level=50.0),
+    "embedded": PlantedStudy(_EMBEDDED, level=50.0, variants=("",)),
     "cifar": PlantedStudy(
         _study("cifar", "cifar10-jpeg-clean"), level=50.0, models=("memo-resnet26-gn",)
     ),

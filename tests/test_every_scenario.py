@@ -10,9 +10,9 @@ from shifts.test_imagenet import IDS, make_split
 from shifts.wilds_fixtures import write_camelyon17, write_celeba, write_fmow, write_waterbirds
 
 from surgicalft.compat import import_wilds
+from surgicalft.executor import Executor
 from surgicalft.models.zoo import PUBLISHED, Known
 from surgicalft.profiles import get_profile
-from surgicalft.runs import Executor
 from surgicalft.shifts import get_scenario
 from surgicalft.shifts.breeds_classes import ENTITY_30, LIVING_17
 from surgicalft.shifts.imagenet import PER_CLASS, TOTAL

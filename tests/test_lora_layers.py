@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,7 +35,7 @@ def with_random_adapters(model, rank=2):
 
 
 class Odd(nn.Conv2d):
-    """Standardises its weight, so that its output is not linear in it."""
+    """Centres its weight, as an adapter beside it would not."""
 
     def forward(self, x):
         return F.conv2d(x, self.weight - self.weight.mean(), self.bias, padding=1)
@@ -105,10 +106,7 @@ def test_of_a_tower_with_multihead_attention_the_rest():
 
 
 def test_of_a_transformer_with_layers_of_its_own_everything():
-    timm = pytest.importorskip("timm")
-    model = timm.create_model(
-        *("vit_tiny_patch16_224",), img_size=16, patch_size=8, depth=2, num_classes=4
-    )
+    model = VisionTransformer(16, 8, num_classes=4, embed_dim=64, depth=2, num_heads=2)
     layers = adaptable(model, everything(model), IMAGE)
     inside = [f"blocks.1.{name}" for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")]
     assert [name for name in layers if name.startswith("blocks.1.")] == inside

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -62,7 +63,8 @@ def made_by_a_tool(folder: str) -> bool:
 
 def test_environment_agrees_with_pyproject() -> None:
     extras = PROJECT["optional-dependencies"]
-    stated = ranges([*PROJECT["dependencies"], *extras["robustbench"], *extras["dev"]])
+    wanted = [line for extra in ("robustbench", "lora", "dev") for line in extras[extra]]
+    stated = ranges([*PROJECT["dependencies"], *wanted])
     conda = environment()
     assert {name: conda.pop(name) for name in NAMED_BY_NOTHING_ELSE} == {
         "python": PROJECT["requires-python"],
@@ -86,8 +88,9 @@ def test_core_names_what_users_expect() -> None:
     assert expected <= ranges(PROJECT["dependencies"]).keys()
 
 
-def test_core_does_not_need_robustbench() -> None:
-    assert "robustbench" not in ranges(PROJECT["dependencies"])
+@pytest.mark.parametrize("package", ["robustbench", "peft"])
+def test_core_does_not_need(package: str) -> None:
+    assert package not in ranges(PROJECT["dependencies"])
 
 
 def test_version() -> None:

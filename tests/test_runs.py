@@ -1,13 +1,15 @@
 """Runs end to end on tiny data: settings checked first, records complete, failures recorded."""
 
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 
+from surgicalft.executor import Executor
 from surgicalft.models.recipe import Pretrain
 from surgicalft.profiles import PROFILES, get_profile, image_count_runs, which_block_runs
-from surgicalft.runs import Executor, Run, check
+from surgicalft.runs import Run, check
 from surgicalft.settings import as_dict, identity
 from surgicalft.shifts.parameter_noise import Planted
 from surgicalft.sweep.engine import run_all
@@ -105,6 +107,9 @@ def test_mistakes_show_before_anything_is_computed(executor, tmp_path, change, m
         ({"method": "auto-rgn", "variant": "text"}, "variant of AutoRGN must be one of"),
         ({"strength": 0.1}, "Surgical takes no strength"),
         ({"method": "halving", "selection": "all"}, "takes selection 'all', learning_rate 0"),
+        ({"method": "lora", "strength": 0.5}, "strength of lora is its rank, a whole number"),
+        ({"method": "lora", "strength": 0.0}, "from 1 on, not 0"),
+        ({"method": "lora", "variant": "code"}, "variant of lora must be one of"),
         ({"test": "some"}, "test must be one of"),
         ({"norm": "batch"}, "norm must be one of"),
         ({"model": "resnet14-bn"}, "model is 'resnet14-bn', but pretrain trains"),
@@ -170,7 +175,15 @@ def test_methods_and_searches_leave_records_with_their_cost(executor, tmp_path):
 
 
 def test_noise_is_planted_once_and_recorded(executor, tmp_path):
-    clean = replace(RUN, scenario="glyphs-clean", selection="none", learning_rate=0.0, epochs=0)
+    trained = replace(PRETRAIN, epochs=3, batch_size=64, learning_rate=0.1)  # far above chance
+    clean = replace(
+        RUN,
+        scenario="glyphs-clean",
+        selection="none",
+        learning_rate=0.0,
+        epochs=0,
+        pretrain=trained,
+    )
     hurt = replace(clean, planted=Planted("block 2", 20.0))
     with Store(tmp_path / "runs.sqlite") as store:
         before, after = run_all(
@@ -183,3 +196,19 @@ def test_noise_is_planted_once_and_recorded(executor, tmp_path):
         **{"block": "block 2", "accuracy": 20.0, "where": "parameters", "seed": 0}
     }
     assert executor._start(clean).network is not executor._start(hurt).network
+
+
+def test_lora_is_a_method_whose_strength_is_its_rank(executor):
+    pytest.importorskip("peft", reason="needs the extra lora")
+    run = replace(RUN, selection="all", method="lora", strength=2.0)
+    found, again = executor(run), executor(run)
+    assert found["test_accuracy"] == again["test_accuracy"] and found["history"] == again["history"]
+    full = executor(replace(run, method="surgical", strength=None))
+    assert 0 < found["metrics"]["forward_passes"] < 1.5 * full["metrics"]["forward_passes"]
+    assert executor(replace(run, strength=None))["history"] != found["history"]
+
+
+def test_lora_without_its_extra(executor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'surgicalft\[lora\]'"):
+        executor.prepare([replace(RUN, method="lora")])

@@ -11,17 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from scipy.stats import t as student
 
+from surgicalft.report.estimates import Estimate, over_scenarios, over_seeds, share_of
 from surgicalft.report.markdown import uncertain
 from surgicalft.report.options import FULL, OPTIONS, UNTUNED, Option, results
 from surgicalft.sweep.record import Record
 
 TOP, BASE = "Cross-Val", "Auto-RGN"
 SHARE, BUDGET = 0.5, 1.5  # of the gap; in runs of full fine-tuning
-CONFIDENCE = 0.95  # two-sided, by Student's t: there are few scenarios
+CONFIDENCE = 0.95  # two-sided, by Student's t: there are few seeds, and few scenarios
 METHOD = (
-    "share = mean gain / mean gap, over scenarios, seeds averaged first; its standard error by the delta method with "
-    "scenarios as units (seeds, where there is one scenario); cost in runs of full fine-tuning, a run being one with "
-    f"its learning rates; verdict by the {CONFIDENCE:.0%} confidence interval of gain - {SHARE:g} gap (Student's t)"
+    "share = mean gain / mean gap, every scenario weighing the same. Errors are over seeds, the scenarios being fixed; "
+    "the jackknife's over scenarios says how much hangs on which scenarios these are. Cost in runs of full "
+    "fine-tuning, a run being one with its learning rates. Verdicts by the "
+    f"{CONFIDENCE:.0%} confidence interval of gain - {SHARE:g} gap (Student's t): over seeds, and over scenarios"
 )
 
 
@@ -34,7 +36,8 @@ def accuracy_and_cost(
     """One row per option and part: the mean over scenarios of accuracy (%) and of cost, in full fine-tuning runs.
 
     `part` is "design" for the scenarios named so, "held-out" for the others. `standard_error` is over seeds of the
-    mean over scenarios, `gain` the lead over full fine-tuning and `gain_error` its standard error over scenarios.
+    mean over scenarios, `binomial_error` what the finite test splits alone give one seed; `gain` is the lead over
+    full fine-tuning and `gain_error` its standard error over scenarios.
     An option that lacks a scenario or seed which others have, or whose runs all failed there, has NaN.
 
     Raises ValueError for an unknown scenario in `design`.
@@ -50,14 +53,15 @@ def accuracy_and_cost(
             values = (
                 accuracy[option].unstack().mean() if option in complete else pd.Series([math.nan])
             )
-            gains = _units(accuracy[option] - accuracy.get(FULL, math.nan))
+            gains = over_scenarios(accuracy[option] - accuracy.get(FULL, math.nan))
             rows.append(
                 {
                     **{"part": part, "option": option, "kind": one["kind"].iloc[0]},
                     **{"mean": values.mean(), "standard_error": values.sem(ddof=1)},
+                    "binomial_error": _binomial(one),
                     **{"n": int(values.notna().sum()), "n_scenarios": len(scenarios)},
-                    "gain": gains.mean() if option in complete else math.nan,
-                    "gain_error": gains.sem(ddof=1) if option in complete else math.nan,
+                    "gain": gains.mean if option in complete else math.nan,
+                    "gain_error": gains.error if option in complete else math.nan,
                     **{name: one[name].mean() for name in ("cost", "full_runs", "time")},
                     **{"n_failed": int(one["n_failed"].sum()), "scenarios": ", ".join(scenarios)},
                 }
@@ -75,11 +79,14 @@ def gap_closed(
     """One row per part and candidate: which share of the gap between Auto-RGN and Cross-Val it closes, at which cost.
 
     On each scenario and seed gap = Cross-Val - Auto-RGN and gain = candidate - Auto-RGN, in points of test accuracy;
-    `share` = mean gain / mean gap with its standard error `share_error`: see `METHOD`. Where the mean gap is not
-    positive there is no share (NaN). `cost` is relative to full fine-tuning with its learning rates, `full_runs` to a
-    single run of it. `verdict`: "yes" or "no" to "closes half of the gap at no more than 1.5 runs", "undecided" where
-    the 95 % confidence interval of gain - gap / 2 holds 0, "too expensive", "no gap", "no runs", "cost unknown".
-    `candidates`: labels, all others if empty.
+    `share` = mean gain / mean gap, with `share_error` over seeds and `jackknife_error` over scenarios: see `METHOD`.
+    Where the mean gap is not positive there is no share (NaN). `half_closed`: on how many scenarios gain >= gap / 2.
+    `cost` is relative to full fine-tuning with its learning rates, `full_runs` to a single run of it.
+
+    `verdict`: "yes" or "no" to "closes half of the gap at no more than 1.5 runs on these scenarios", "undecided" where
+    the 95 % confidence interval of gain - gap / 2 over seeds holds 0, "too expensive", "no gap", "no runs", "cost
+    unknown". `elsewhere`: the same of scenarios like these, by the interval over scenarios. `candidates`: labels, all
+    others if empty.
 
     Raises ValueError where Cross-Val, Auto-RGN or a candidate has no results, and for an unknown scenario in `design`.
     """
@@ -109,9 +116,16 @@ def readable(gaps: pd.DataFrame) -> pd.DataFrame:
         {
             **{"scenarios": gaps["part"], "method": gaps["option"]},
             "share of the gap (%)": pairs("share", 100.0),
+            "jackknife error (%)": [_digits(100 * value, 1) for value in gaps["jackknife_error"]],
             **{"gain (points)": pairs("gain"), "gap (points)": pairs("gap")},
             **{name: [_digits(value) for value in gaps[name]] for name in ("cost", "full_runs")},
-            **{"units": gaps["units"], "half closed at 1.5 runs": gaps["verdict"]},
+            "scenarios half closed": [
+                f"{k} of {n}" for k, n in zip(gaps["half_closed"], gaps["n_scenarios"], strict=True)
+            ],
+            **{
+                "half closed at 1.5 runs": gaps["verdict"],
+                "on scenarios like these": gaps["elsewhere"],
+            },
         }
     ).rename(columns={"full_runs": "cost in single runs"})
 
@@ -129,48 +143,50 @@ def parts(scenarios: Iterable[str], design: Sequence[str]) -> dict[str, list[str
     return {part: found for part, found in split.items() if found}
 
 
-def share_of(gain: pd.Series, gap: pd.Series) -> tuple[float, float]:
-    """mean gain / mean gap of paired units, and its standard error by the delta method (Cochran 1977, section 2.11).
-
-    s.e. = sd(gain - share gap) / (sqrt(units) mean gap), ddof = 1; NaN of one unit. Both NaN where the mean gap is
-    not positive: there is nothing to close.
-    """
-    if not gap.mean() > 0:
-        return math.nan, math.nan
-    share = gain.mean() / gap.mean()
-    return share, (gain - share * gap).sem(ddof=1) / gap.mean()
-
-
-def verdict(gain: pd.Series, gap: pd.Series, cost: float) -> str:
-    """Whether half of the gap is closed within the budget, by the confidence interval of gain - gap / 2."""
-    if not gap.mean() > 0:
-        return "no gap" if len(gap) else "no runs"
+def verdict(margin: Estimate, gap: float, cost: float) -> str:
+    """Whether half of the gap is closed within the budget, from the mean of gain - gap / 2 and the mean gap."""
+    if math.isnan(gap):
+        return "no runs"
+    if gap <= 0:
+        return "no gap"
     if math.isnan(cost):
         return "cost unknown"
     if cost > BUDGET:
         return "too expensive"
-    margin = gain - SHARE * gap
-    if len(margin) < 2:
+    if math.isnan(margin.error):
         return "undecided"
-    half_width = student.ppf((1 + CONFIDENCE) / 2, len(margin) - 1) * margin.sem(ddof=1)
-    if abs(margin.mean()) <= half_width:
+    half_width = student.ppf((1 + CONFIDENCE) / 2, margin.freedom) * margin.error
+    if abs(margin.mean) <= half_width:
         return "undecided"
-    return "yes" if margin.mean() > 0 else "no"
+    return "yes" if margin.mean > 0 else "no"
 
 
 def _row(part: str, label: str, own: pd.DataFrame) -> Mapping[str, object]:
     accuracy = _by_option(own, "accuracy").reindex(columns=[TOP, BASE, label]).dropna()
-    gap, gain = _units(accuracy[TOP] - accuracy[BASE]), _units(accuracy[label] - accuracy[BASE])
+    gap, gain = accuracy[TOP] - accuracy[BASE], accuracy[label] - accuracy[BASE]
+    margin = gain - SHARE * gap
     mine = own[own["option"] == label]
     cost = mine["cost"].mean()
-    share, error = share_of(gain, gap)
+    share, error, jackknife = share_of(gain, gap)
+    means = margin.groupby(level="scenario").mean()
+    row: dict[str, object] = {"part": part, "option": label, "share": share, "share_error": error}
+    row["jackknife_error"] = jackknife
+    for name, values in (("gain", gain), ("gap", gap)):
+        found = over_seeds(values)
+        row |= {name: found.mean, f"{name}_error": found.error}
     return {
-        **{"part": part, "option": label, "share": share, "share_error": error},
-        **{"gain": gain.mean(), "gain_error": gain.sem(ddof=1)},
-        **{"gap": gap.mean(), "gap_error": gap.sem(ddof=1)},
+        **row,
         **{"cost": cost, "full_runs": mine["full_runs"].mean()},
-        **{"units": len(gap), "n": len(accuracy), "verdict": verdict(gain, gap, cost)},
+        **{"half_closed": int((means >= 0).sum()), "n_scenarios": len(means), "n": len(gap)},
+        "verdict": verdict(over_seeds(margin), over_seeds(gap).mean, cost),
+        "elsewhere": verdict(over_scenarios(margin), over_seeds(gap).mean, cost),
     }
+
+
+def _binomial(cells: pd.DataFrame) -> float:
+    """Of the mean over scenarios of one seed, from the finite test splits."""
+    means = cells.groupby("seed")["variance"].agg(lambda v: v.sum() / len(v) ** 2)
+    return math.sqrt(means.mean())
 
 
 def _by_option(cells: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -179,11 +195,5 @@ def _by_option(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     return table[list(dict.fromkeys(cells["option"]))]
 
 
-def _units(values: pd.Series) -> pd.Series:
-    """One number per scenario, the mean over its seeds; of a single scenario, one per seed."""
-    scenarios = values.groupby(level="scenario").mean()
-    return scenarios if len(scenarios) > 1 else values
-
-
-def _digits(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def _digits(value: float, digits: int = 2) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

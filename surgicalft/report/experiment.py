@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from surgicalft.executor import Executor
 from surgicalft.paths import data_dir as find_data
 from surgicalft.paths import project_dir
 from surgicalft.profiles import Profile, get_profile
@@ -15,7 +16,7 @@ from surgicalft.report.markdown import markdown
 from surgicalft.report.sources import source_table
 from surgicalft.report.style import save
 from surgicalft.report.tables import company, write_table
-from surgicalft.runs import Executor, Run
+from surgicalft.runs import Run
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.record import Record
 from surgicalft.sweep.store import Store

@@ -63,8 +63,8 @@ def accuracy_against_cost(
 ) -> Figure:
     """Mean accuracy over scenarios (%) against cost in runs of full fine-tuning (log), a labelled point per option.
 
-    Panels: the scenarios named `design`, and those held out. Error bars: standard error over seeds. No adaptation is a
-    level line; an option that lacks a scenario is left out.
+    Panels: the scenarios named `design`, and those held out. Error bars: standard error over seeds, of one seed the
+    binomial one. No adaptation is a level line; an option that lacks a scenario is left out and named.
 
     Raises ValueError where no cost was recorded.
     """
@@ -79,6 +79,7 @@ def accuracy_against_cost(
     with style():
         names = list(dict.fromkeys(drawn["part"]))
         title = "What does a method buy, and what does it cost?"
+        note = "; ".join(filter(None, (note, _left_out(means))))
         figure, grid = _canvas(title, len(names), 2, (5.4, 4.2), table, profile, note)
         for axes, part in zip(grid, names, strict=True):
             rows = drawn[drawn["part"] == part]
@@ -180,7 +181,7 @@ def _extent(rows: pd.DataFrame) -> tuple[float, float]:
 def _error(row: dict[Any, Any]) -> float:
     """The standard error over seeds; of one seed, the binomial one of its test images."""
     error = row["standard_error"]
-    return float(row.get("binomial_error", 0.0) if math.isnan(error) else error)
+    return float(row["binomial_error"] if math.isnan(error) else error)
 
 
 def _points(axes: Axes, rows: pd.DataFrame) -> None:
@@ -227,5 +228,11 @@ def _untuned(axes: Axes, level: pd.Series) -> None:
 
 
 def _part(part: str, scenarios: int, told_apart: bool) -> str:
-    words = f"{part} scenarios" if told_apart else "all scenarios"
-    return f"mean of {scenarios} {words}" if scenarios > 1 else f"one of the {words}"
+    kind = f"{part} " if told_apart else ""
+    return f"mean of {scenarios} {kind}scenarios" if scenarios > 1 else f"a single {kind}scenario"
+
+
+def _left_out(means: pd.DataFrame) -> str:
+    """The options that lack a scenario which others have."""
+    names = dict.fromkeys(means[means["mean"].isna()]["option"])
+    return f"left out, not on all scenarios: {', '.join(names)}" if names else ""

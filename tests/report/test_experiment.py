@@ -2,9 +2,10 @@
 
 import pytest
 
+from surgicalft.executor import Executor
 from surgicalft.report.experiment import STAND_IN, Experiment
 from surgicalft.report.tables import read_table, summary
-from surgicalft.runs import Executor, Run
+from surgicalft.runs import Run
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_accuracy_against_cost_draws_every_method_at_its_cost():
     expected = [(3.0, 90.5), (1.0, 72.0), (1.1, 80.5), (1.0, 85.0), (1.1, 80.5)]
     np.testing.assert_allclose(points(held), expected)
     assert points(design)[1] == pytest.approx((1.0, 70.5))
-    assert design.get_title("left") == "one of the design scenarios"
+    assert design.get_title("left") == "a single design scenario"
     assert held.get_title("left") == "mean of 2 held-out scenarios"
     assert held.get_xscale() == "log"
     text = words(figure)
@@ -92,6 +92,8 @@ def test_a_method_that_lacks_a_scenario_is_left_out():
     figure = accuracy_against_cost(records() + scenario("glyphs-c/fog", All=70.0, Cross_Val=80.0))
     names = {text.get_text() for text in figure.axes[0].texts}
     assert {"All", "Cross-Val"} <= names and not names & {"Halving", "Auto-RGN"}
+    assert "not on all scenarios: No Adaptation, Auto-RGN" in words(figure).replace("\n", " ")
+    assert figure.axes[0].get_title("left") == "mean of 4 scenarios"
 
 
 def test_dots_show_table_4():
