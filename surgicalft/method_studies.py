@@ -11,7 +11,7 @@ from typing import Any
 from surgicalft.methods import METHODS
 from surgicalft.profiles import Profile, get_profile
 from surgicalft.report.options import BLOCK, OPTIONS, Option
-from surgicalft.runs import Run
+from surgicalft.runs import LORA, Run
 from surgicalft.searches import SEARCHES
 from surgicalft.settings import check_choice
 from surgicalft.studies import Study
@@ -21,7 +21,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {"L1 Regularize": (1e-3, 1e-4), "Auto-
 ENTRIES = {  # the rows of Table 4, those and the cheapest search, and everything there is
     "paper": tuple(option for option in OPTIONS if option.kind in ("bound", "paper")),
     "main": tuple(o for o in OPTIONS if o.kind in ("bound", "paper") or o.label == "Halving"),
-    "all": tuple(option for option in OPTIONS if option.method in (*METHODS, *SEARCHES)),
+    "all": tuple(option for option in OPTIONS if option.method in (*METHODS, *SEARCHES, LORA)),
 }
 
 
