@@ -77,7 +77,10 @@ _RESNET26 = Pretrain("cifar10", "resnet26-bn")
 PLANTED_STUDIES = {
     "embedded": PlantedStudy(_EMBEDDED, level=50.0, variants=("",)),
     "cifar": PlantedStudy(
-        _study("cifar", "cifar10-jpeg-clean"), level=50.0, models=("memo-resnet26-gn",)
+        _study("cifar", "cifar10-jpeg-clean"),
+        level=50.0,
+        models=("memo-resnet26-gn",),
+        variants=("",),
     ),
     "paper": PlantedStudy(
         _study("paper", "cifar10-clean", model=_RESNET26.model, pretrain=_RESNET26),
