@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from surgicalft.report.bench import TOP, accuracy_and_cost
-from surgicalft.report.methods import columns, method_table
+from surgicalft.report.methods import PAPER_NOTE, columns, method_table
 from surgicalft.report.options import FULL, OPTIONS, UNTUNED, Option
 from surgicalft.report.place_labels import freeze_layout, place_labels
 from surgicalft.report.style import DARK, GREY, caption, evidence, style
@@ -22,7 +22,7 @@ from surgicalft.sweep.record import Record
 LOOKS = {  # kind of option: colour, marker, words
     "bound": (DARK, "s", "bounds"),
     "paper": ("#0072B2", "o", "the paper's methods"),
-    "comparison": ("#E69F00", "^", "further comparisons"),
+    "comparison": ("#E69F00", "^", "comparisons"),
     "candidate": ("#D55E00", "D", "candidates"),
 }
 _SMALL = 7.5
@@ -37,6 +37,7 @@ def method_dots(table: pd.DataFrame, profile: str = "", note: str = "") -> Figur
     """
     names = columns(table)
     labels = list(dict.fromkeys(table["option"]))
+    note = " · ".join(filter(None, (note, f"the paper: {PAPER_NOTE}" * _has_paper(table))))
     with style():
         size = (2.7, 0.19 * len(labels) + 0.75)
         most = 3 if len(names) in (5, 6, 9) else 4
@@ -126,14 +127,18 @@ def _canvas(
     return figure, grid[:count]
 
 
+def _has_paper(rows: pd.DataFrame) -> bool:
+    return "paper" in rows and bool(rows["paper"].notna().any())
+
+
 def _legend(figure: Figure, rows: pd.DataFrame) -> None:
     handles = [
         Line2D([], [], color=colour, marker=marker, ls="none", ms=5, label=words)
         for kind, (colour, marker, words) in LOOKS.items()
         if kind in set(rows["kind"])
     ]
-    if "paper" in rows and rows["paper"].notna().any():
-        handles.append(Line2D([], [], label="the paper's value", **_PAPER))
+    if _has_paper(rows):
+        handles.append(Line2D([], [], label="the paper", **_PAPER))
     place = (0.995, 1 - 0.28 / figure.get_figheight())
     options: dict[str, Any] = {"frameon": False, "fontsize": _SMALL, "handletextpad": 0.1}
     figure.legend(handles=handles, loc="upper right", bbox_to_anchor=place, ncols=5, **options)
