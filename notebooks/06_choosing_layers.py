@@ -27,7 +27,7 @@
 
 # %% tags=["parameters"]
 profile: str = "embedded"  # demonstrates; "cifar" and "paper" are evidence, on real images
-entries: str = "main"  # "paper": the rows of Table 4; "main": and halving; "all": all
+entries: str = "main"  # which rows: see ENTRIES in surgicalft/method_studies.py
 model: str = ""  # another published source model, such as "memo-resnet26-gn"
 data_dir: str = ""  # folder of real images; the environment's SURGICALFT_DATA if empty
 device: str = "cpu"  # "cuda" where there is a GPU
@@ -49,7 +49,8 @@ from surgicalft.report.methods import method_table, notes, wide_table
 experiment = Experiment.begin("06_choosing_layers", profile, data_dir, device, jobs, progress)
 study = get_method_study(profile)
 runs = study.runs(entries, tuple(seeds), model)
-tag = f"{model}-" if model else ""
+parts = [model, "" if entries in ("main", "short") else entries]  # other runs, other figures
+tag = "".join(f"{part}-" for part in parts if part)
 display(Markdown(experiment.headline(runs)))
 
 # %% [markdown]
@@ -65,7 +66,7 @@ records = experiment.run(runs)
 table = method_table(records)
 about = experiment.company(records) | notes(records, table=table)
 experiment.table(table, about, f"{tag}long")
-display(Markdown(experiment.table(wide_table(table), about, model)))
+display(Markdown(experiment.table(wide_table(table), about, tag[:-1])))
 
 # %%
 # The networks that the runs start from, on their own source's test images

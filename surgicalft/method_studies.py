@@ -18,11 +18,18 @@ from surgicalft.studies import Study
 
 # The paper gives neither: these are ours, and validation chooses.
 STRENGTHS: dict[str, tuple[float, ...]] = {"L1 Regularize": (1e-3, 1e-4), "Auto-SNR": (0.1, 0.3)}
-ENTRIES = {  # the rows of Table 4, those and the cheapest search, and everything there is
-    "paper": tuple(option for option in OPTIONS if option.kind in ("bound", "paper")),
+_SHORT = ("All", "Auto-RGN", "Halving")
+ENTRIES: dict[str, tuple[Option, ...]] = {
+    "short": tuple(o for o in OPTIONS if o.kind == "bound" or o.label in _SHORT),
+    "paper": tuple(o for o in OPTIONS if o.kind in ("bound", "paper")),  # the rows of Table 4
     "main": tuple(o for o in OPTIONS if o.kind in ("bound", "paper") or o.label == "Halving"),
-    "all": tuple(option for option in OPTIONS if option.method in (*METHODS, *SEARCHES, LORA)),
+    "candidates": tuple(
+        o for o in OPTIONS if o.kind in ("bound", "candidate") or o.label in _SHORT
+    ),
+    "all": tuple(o for o in OPTIONS if o.method in (*METHODS, *SEARCHES, LORA)),
 }
+# Greedy costs more than all the others together: on networks of size, leave it out.
+ENTRIES["criteria"] = tuple(o for o in ENTRIES["candidates"] if o.label != "Greedy")
 
 
 @dataclass(frozen=True)
