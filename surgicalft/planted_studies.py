@@ -40,17 +40,18 @@ class PlantedStudy:
         "parameters" or "activations". `more` replaces settings of every run.
         """
         return [
-            replace(run, **more)
-            for study in self._studies()
+            run
+            for study in self._studies(more)
             for seed in seeds or self.seeds
             for planted in (None, *(Planted(b, self.level, where, seed) for b in DAMAGED))
             for run in self._case(study, seed, planted)
         ]
 
-    def _studies(self) -> Iterator[Study]:
-        yield self.study
+    def _studies(self, more: dict[str, Any]) -> Iterator[Study]:
+        study = replace(self.study, base=replace(self.study.base, **more))
+        yield study
         for model in self.models:
-            yield replace(self.study, base=replace(self.study.base, model=model, pretrain=None))
+            yield replace(study, base=replace(study.base, model=model, pretrain=None))
 
     def _case(self, study: Study, seed: int, planted: Planted | None) -> Iterator[Run]:
         surgical = replace(study, selections=study.selections if planted else ())

@@ -3,7 +3,8 @@
 Where a layer works on each image by itself, the gradients of its own tensors follow from its input a and from the
 gradient g at its output, image by image: g a^T (linear), the correlation of a and g (convolution), the sum over
 positions of g times the normalised a (scale), and of g (shift, bias). So the batch goes forward and back once, with
-kernels that are made for batches, and without their weight gradients.
+kernels that are made for batches, and without their weight gradients. The first axis of what these layers take
+is understood to be that of the images, in their order.
 
 Sources: Goodfellow (2015), "Efficient Per-Example Gradient Computations"; Rochette, Manoel and Tramel (2019),
 "Efficient Per-Example Gradient Computations in Convolutional Neural Networks" (a group per image).
@@ -77,11 +78,12 @@ def _watched(owners: Owners, n: int, roots: list[Tensor], found: Gradients) -> I
         if not output.requires_grad:
             roots.append(output.detach().requires_grad_())
             output = roots[-1].clone()  # a copy may be changed in place
-        a = inputs[0].detach()
-        output.register_hook(partial(backward, layer, a, a._version))
+        kept = [(inputs[0].detach(), inputs[0]._version)]
+        output.register_hook(partial(backward, layer, kept))
         return output
 
-    def backward(layer: nn.Module, a: Tensor, version: int, g: Tensor) -> None:
+    def backward(layer: nn.Module, kept: list[tuple[Tensor, int]], g: Tensor) -> None:
+        a, version = kept.pop()  # the hook lives as long as the graph, its input need not
         if a._version != version:
             raise Unsuitable(f"the input of {layer} was changed in place")
         rule = _rule(layer)

@@ -56,19 +56,20 @@ def _flat(record: Record) -> Record:
 def repair_table(records: Iterable[Record], rule: str = "target_valid") -> pd.DataFrame:
     """One row per model, damaged block and option: the mean over seeds of the test accuracy (%), and its error.
 
-    `paper`: Table 5's accuracy of All and Auto-RGN on a ResNet-26, whatever the number of images and the level, which
-    the paper does not state. Figure 5's bars are in none of its tables.
+    `paper`: Table 5's accuracy of All and Auto-RGN on CIFAR-10 with a ResNet-26, whatever the number of images and the
+    level, which the paper does not state. Figure 5's bars are in none of its tables.
     """
     rows = summary(flat(records), (*_BY, "scenario", "n_tune", "selection"), rule)
-    papers = [_paper(*row) for row in zip(rows["damaged"], rows["selection"], strict=True)]
+    columns = (rows[name] for name in ("scenario", "damaged", "selection"))
+    papers = [_paper(*row) for row in zip(*columns, strict=True)]
     rows = rows[[*_BY, "scenario", "selection", *_SHOWN, *_COMPANY]]
     rows = pd.concat([rows, pd.DataFrame(papers, index=rows.index)], axis=1)
     return in_order(rows)
 
 
-def _paper(damaged: str, option: str) -> dict[str, Any]:
+def _paper(scenario: str, damaged: str, option: str) -> dict[str, Any]:
     cell = None
-    if damaged != UNDAMAGED and option in _TABLE_5:
+    if scenario.startswith("cifar10") and damaged != UNDAMAGED and option in _TABLE_5:
         cell = published(5, "Last layer" if damaged == "last" else damaged, _TABLE_5[option])
     if cell is None:
         return {"paper": math.nan, "paper_error": math.nan, "paper_source": ""}
@@ -168,7 +169,8 @@ def _difference(group: Sequence[Record], a: str, b: str, rule: str) -> dict[str,
     error = float(np.fmax(row["standard_error"], row["binomial_error"]))
     difference = float(row["mean"])
     level = abs(difference) <= ERRORS * error
-    ours, other = (_paper(group[0].settings["damaged"], name) for name in (a, b))
+    scenario, damaged = (group[0].settings[name] for name in ("scenario", "damaged"))
+    ours, other = (_paper(scenario, damaged, name) for name in (a, b))
     return {
         **{"a": a, "b": b, "difference": difference, "error": error, "n": int(row["n"])},
         "z": difference / error if error else math.copysign(math.inf, difference),

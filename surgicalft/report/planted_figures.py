@@ -36,6 +36,7 @@ def which_repairs(table: pd.DataFrame, profile: str = "", note: str = "") -> Fig
             limits = [axes.get_ylim() for axes in line]
             for axes in line:
                 axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+                axes.set_yticks([y for y in axes.get_yticks() if 0 <= y <= 100])
             line[0].set_ylabel(f"{model}\ntarget accuracy (%)")
     return figure
 
@@ -46,8 +47,8 @@ def _options(axes: Axes, rows: pd.DataFrame, damaged: str, undamaged: pd.Series)
     for x, (row, error) in enumerate(zip(tuned.to_dict("records"), errors, strict=True)):
         colour, marker = look(row["selection"])
         axes.errorbar(x, row["mean"], error, color=colour, marker=marker, ms=5)
-        top = row["mean"] + error
-        _write(axes, f"{row['mean']:.1f}", (x, top), "data", color=DARK)
+        end = (x, row["mean"] - error)
+        _write(axes, f"{row['mean']:.1f}", end, "data", below=True, color=DARK)
         if row["selection"] == damaged:
             axes.axvspan(x - 0.45, x + 0.45, color=GREY, alpha=0.15, lw=0, zorder=0)
     for level, name, ls in (
@@ -63,16 +64,13 @@ def _options(axes: Axes, rows: pd.DataFrame, damaged: str, undamaged: pd.Series)
     axes.margins(y=0.2)
 
 
-def _write(axes: Axes, text: str, at: tuple[float, float], place: Any, **more: Any) -> None:
-    """Above a point or line."""
-    box = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.3}
-    words: dict[str, Any] = {
-        "ha": "center",
-        "fontsize": _SMALL,
-        "bbox": box,
-        "textcoords": "offset points",
-    }
-    axes.annotate(text, at, (0, 3), xycoords=place, **words | more)
+def _write(
+    axes: Axes, text: str, at: tuple[float, float], place: Any, below: bool = False, **more: Any
+) -> None:
+    """Above a line, or below a point."""
+    offset, va = ((0, -5), "top") if below else ((0, 2), "bottom")
+    words: dict[str, Any] = {"ha": "center", "va": va, "fontsize": _SMALL}
+    axes.annotate(text, at, offset, xycoords=place, textcoords="offset points", **words | more)
 
 
 def accumulated_weights(weights: pd.DataFrame, profile: str = "", note: str = "") -> Figure:

@@ -22,7 +22,6 @@ LARGE = (
     "resnet26-bn",
     "resnet26-gn",
     "clip-vit-tiny-gelu-grouped",
-    "clip-vit-b-16",
     "resnet50",
     "rvt-small",
     "timm/resnet10t",
