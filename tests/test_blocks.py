@@ -196,7 +196,10 @@ def test_a_selection_knows_what_is_in_front(what: str) -> None:
     ("what", "message"),
     [
         ("blok 2", r"unknown selection 'blok 2' \(did you mean 'block 2'\?\); legal: \['block 1'"),
-        ("", r"unknown selection ''; legal: .*'FIRST:LAST', 'all', 'none', 'first_layer'"),
+        (
+            "",
+            r"unknown selection ''; legal: .*'FIRST:LAST', 'all', 'none', 'norms', 'biases', 'first_layer'",
+        ),
         ("block 1:block 9", r"unknown block 'block 9' \(did you mean 'block [123]'"),
         ("block 1:block 2:last", "unknown block 'block 2:last'"),
         ("tensors:fc.wait", r"unknown parameter 'fc.wait' \(did you mean 'fc.weight'\?\)"),
