@@ -5,20 +5,20 @@ number of threads that suits it best, PyTorch's own or one: small operations may
 much where the machine does other work, which would flatter us. A ratio is the median over ROUNDS of the loop's
 seconds / ours, taking turns in processes of their own; seconds are never asserted. Measure on an idle machine.
 
-Memory is within its bound. The speed's bar is out of reach on two cores, whoever computes. Milliseconds for an
-image, of one Zen 4 core (a shared machine: the least of several), networks as they are built:
+Memory is within its bound. The speed's bar is out of reach on two cores. Milliseconds for an image, of one Zen 4
+core of a shared machine, networks as they are built; CPU time of whole batches, the least of several:
 
-    the loop                                    9.4   (8.2 with all in channels-last format)
+    the loop                                   12.4   9.4 for single images, the least of 600: an idle machine's
     layers, as here                             5.4
     torch.func                                  6.2
     a training step's forward and backward      4.2   no gradients of single images
     its forward and its gradients of inputs     2.9
     floating-point bound                        2.7   0.33 GFLOP at the 122 GFLOP/s that the best convolution reaches
 
-Two cores, if nothing is lost between them, are twice as fast: 3.5 times the loop as it is, 7 times at the
-floating-point bound. Most of the difference is gradients of weights: a batch's are a product over all images and
-positions, at 105 to 115 GFLOP/s; for single images the best of what PyTorch offers reaches 75 (grouped convolution
-75, matrix products 50 to 80, unfolding 20 to 50). So the bar asks for three cores at the very least.
+Two cores, if nothing is lost between them, are twice as fast: 4.6 times the loop, under equal conditions, and on an
+idle machine 7 times at the floating-point bound. Most of the difference is gradients of weights: a batch's are a
+product over all images and positions, at 105 to 115 GFLOP/s; for single images the best of what PyTorch offers reaches
+75 (grouped convolution 75, matrix products 50 to 80, unfolding 20 to 50). So the bar takes three cores or more.
 """
 
 import os
