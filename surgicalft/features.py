@@ -23,14 +23,17 @@ def compute_features(
     def compute(part: Tensor | LazyImages) -> Features:
         return prefix(to_float(part, device))
 
-    parts = _side_by_side(compute, images.split(batch_size), device)
+    parts = side_by_side(compute, images.split(batch_size), device)
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def _side_by_side(
+def side_by_side(
     compute: Callable[[Any], Features], batches: Sequence[Any], device: str
 ) -> list[Features]:
-    """On a CPU, a batch per core: its threads then wait for each other at the end, not in every operation."""
+    """`compute` of each batch, in order.
+
+    On a CPU a batch per core: its threads then wait for each other at the end, not in every operation.
+    """
     threads = torch.get_num_threads()
     jobs = min(threads, len(batches))
     if jobs == 1 or torch.device(device).type != "cpu":

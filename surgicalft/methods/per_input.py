@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from surgicalft.allocator import keep_freed_memory
-from surgicalft.features import _side_by_side
+from surgicalft.features import side_by_side
 from surgicalft.methods.layer_gradients import Unsuitable, find_owners, layer_gradients
 
 CHUNK = 64  # images at once, where their gradients fit into CHUNK_BYTES
@@ -114,7 +114,7 @@ def _parts(
         each = -(-len(y) // len(twins))
         shares = list(zip(twins, x.split(each), y.split(each), strict=False))
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels would go through vmap image by image
-            found = _side_by_side(lambda share: share[0](*share[1:]), shares, str(images.device))
+            found = side_by_side(lambda share: share[0](*share[1:]), shares, str(images.device))
         while found:
             yield dict(zip(names, found.pop(0), strict=True))
 
