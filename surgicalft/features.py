@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,6 +11,8 @@ from surgicalft.evaluate import to_float
 from surgicalft.recent import Recent
 from surgicalft.shifts.image_files import LazyImages, as_tensor
 from surgicalft.split import Features, Split
+
+V = TypeVar("V")
 
 
 def compute_features(
@@ -27,9 +29,7 @@ def compute_features(
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def side_by_side(
-    compute: Callable[[Any], Features], batches: Sequence[Any], device: str
-) -> list[Features]:
+def side_by_side(compute: Callable[[Any], V], batches: Sequence[Any], device: str) -> list[V]:
     """`compute` of each batch, in order.
 
     On a CPU a batch per core: its threads then wait for each other at the end, not in every operation.

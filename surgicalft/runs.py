@@ -96,7 +96,7 @@ def check(run: Run) -> None:
         check_choice("model", run.model, sorted(PUBLISHED))
     else:
         _check_pretrain(run, run.pretrain, scenario.source)
-    blocks = _blocks(run.model, published=run.pretrain is None)
+    blocks = source_blocks(run.model, published=run.pretrain is None)
     blocks.select(run.selection)
     if run.planted:
         check_choice("planted block", run.planted.block, blocks.names)
@@ -112,7 +112,7 @@ def _check_pretrain(run: Run, pretrain: Pretrain, source: str) -> None:
 
 
 @cache
-def _blocks(model: str, published: bool) -> Blocks:
+def source_blocks(model: str, published: bool) -> Blocks:
     """Of a network of that name, if it can be without memory: large ones take seconds to initialise."""
 
     def blocks() -> Blocks:

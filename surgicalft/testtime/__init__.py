@@ -1,0 +1,1 @@
+"""Adaptation to unlabelled images at test time."""

@@ -1,0 +1,121 @@
+"""Episodic adaptation: each image by itself, from the source model, with an optimiser that remembers nothing.
+
+Episodes do not depend on each other, so many go on at once, a copy of the network for each core. All of them begin
+with a gradient at the source model's weights, whatever the learning rate, decay or optimiser, and whichever tensors
+learn: runs that share a `FirstStep` compute it once.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from surgicalft.allocator import keep_freed_memory
+from surgicalft.blocks import Selection
+from surgicalft.evaluate import to_float
+from surgicalft.features import side_by_side
+from surgicalft.split import trace
+from surgicalft.testtime.memo import Learner, Memo
+
+Gradients = dict[str, Tensor]
+CHUNK_BYTES = 2**25  # of views drawn at once
+
+
+class FirstStep:
+    """Gradients of the marginal entropy at the source model's weights, image by image; kept while there is room.
+
+    `selection` is what all runs that share it tune, together. An image is known by its seed, which its views were
+    drawn with: one object serves one network, one stream, one kind and number of views.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        selection: Selection,
+        memo: Memo,
+        graph: fx.Graph | None = None,
+        limit: int = 2**31,  # bytes
+    ) -> None:
+        self._make = lambda: Learner(copy.deepcopy(network), selection, memo, graph)
+        self._learners: list[Learner] = []
+        self._kept: dict[int, Gradients] = {}
+        self._room = limit
+
+    def hire(self, jobs: int) -> None:
+        """Have copies of the network for so many threads; not to be called by several at once."""
+        self._learners += [self._make() for _ in range(jobs - len(self._learners))]
+
+    def gradients(self, job: int, images: Tensor, seeds: Sequence[int]) -> list[Gradients]:
+        """By image: name -> gradient; `images` are uint8 (m, 3, h, w), `job` is the thread's number."""
+        missing = [i for i, seed in enumerate(seeds) if seed not in self._kept]
+        found = {seed: self._kept[seed] for seed in seeds if seed in self._kept}
+        if missing:
+            learner, own = self._learners[job], [seeds[i] for i in missing]
+            for seed, views in zip(own, learner.memo.draw(images[missing], own), strict=True):
+                gradients = learner.gradients(learner.features(views))
+                found[seed] = dict(zip(learner.selection.parameters, gradients, strict=True))
+                self._keep(seed, found[seed])
+        return [found[seed] for seed in seeds]
+
+    def _keep(self, seed: int, gradients: Gradients) -> None:
+        self._room -= (size := sum(g.nbytes for g in gradients.values()))
+        if self._room >= 0:
+            self._kept[seed] = gradients
+        else:
+            self._room += size
+
+
+class Episodic:
+    """Adapts to each image and predicts it; nothing is kept from one image to the next.
+
+    The network is copied, not changed. `first` may be shared with other runs on the same images. On a CPU as many
+    episodes go on at once as PyTorch may use threads, with one thread each: bits do not depend on their number.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        selection: Selection,
+        memo: Memo,
+        graph: fx.Graph | None = None,
+        first: FirstStep | None = None,
+    ) -> None:
+        graph = graph or trace(network)
+        self._make = lambda: Learner(copy.deepcopy(network), selection, memo, graph)
+        self._first = first or FirstStep(network, selection, memo, graph)
+        self._learners: list[Learner] = [
+            self._make()
+        ]  # a selection without tensors is refused here
+        self.device = next(network.parameters()).device
+        self.memo = memo
+
+    def __call__(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Logits (n, classes) for uint8 images (n, 3, h, w), whose views are drawn with `seeds`, one for each."""
+        keep_freed_memory()
+        jobs = min(torch.get_num_threads() if self.device.type == "cpu" else 1, len(images))
+        self._learners += [self._make() for _ in range(jobs - len(self._learners))]
+        self._first.hire(jobs)
+        parts = [part.tolist() for part in torch.arange(len(images)).tensor_split(jobs)]
+        shares = [(job, images[part], [seeds[i] for i in part]) for job, part in enumerate(parts)]
+        return torch.cat(side_by_side(lambda share: self._share(*share), shares, self.device.type))
+
+    def _share(self, job: int, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """One thread's images, as many at a time as have their views in little memory."""
+        size = max(1, CHUNK_BYTES // (4 * self.memo.augmentations * images[0].numel()))
+        outputs = []
+        for i in range(0, len(images), size):
+            some = images[i : i + size].to(self.device), seeds[i : i + size]
+            first = self._first.gradients(job, *some)
+            for image, seed, gradients in zip(*some, first, strict=True):
+                outputs.append(self._episode(self._learners[job], image[None], seed, gradients))
+        return torch.cat(outputs)
+
+    def _episode(self, learner: Learner, image: Tensor, seed: int, first: Gradients) -> Tensor:
+        features = learner.features(to_float(image, self.device))
+        learner.reset()
+        learner.step([first[name] for name in learner.selection.parameters])
+        for step in range(1, self.memo.steps):
+            views = self.memo.draw(image, [seed], step)[0]
+            learner.step(learner.gradients(learner.features(views)))
+        return learner.predict(features)

@@ -1,0 +1,105 @@
+"""Online adaptation: what was learned from one image is kept for the next.
+
+It is sequential by definition: an image's views pass through the weights that the image before has left. Each step's
+forward and backward pass of these views therefore bounds the pace, on as many threads as PyTorch has. All else is made
+ahead meanwhile: the views, and their features in front of what learns.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from surgicalft.ahead import ahead
+from surgicalft.allocator import keep_freed_memory
+from surgicalft.blocks import Selection
+from surgicalft.evaluate import to_float
+from surgicalft.split import Features, trace
+from surgicalft.testtime.episodic import CHUNK_BYTES
+from surgicalft.testtime.memo import Learner, Memo
+
+Ready = tuple[list[Features], Features]  # of the views of each step, and of the image itself
+
+
+class Online:
+    """Adapts to each image, predicts it, and goes on from there.
+
+    The network is copied, not changed.
+    """
+
+    def __init__(
+        self, network: nn.Module, selection: Selection, memo: Memo, graph: fx.Graph | None = None
+    ) -> None:
+        self.memo, self.device = memo, next(network.parameters()).device
+        self.learner = Learner(copy.deepcopy(network), selection, memo, graph or trace(network))
+
+    def __call__(self, images: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Logits (classes,) of one uint8 image after the other, from images (n, 3, h, w), with a seed each.
+
+        Weights are those of the image that was given out last: stop between two images to look at them.
+        """
+        keep_freed_memory()
+        self.learner.features(to_float(images[:1], self.device))  # cut here, not in several threads
+        size = max(1, min(8, CHUNK_BYTES // (4 * self.memo.augmentations * images[0].numel())))
+        parts = [slice(i, i + size) for i in range(0, len(images), size)]
+        threads = torch.get_num_threads()
+        workers = threads if self.device.type == "cpu" else 1
+        try:
+            for part in ahead(lambda part: self._ready(images[part], seeds[part]), parts, workers):
+                yield from map(self._one, part)
+        finally:
+            torch.set_num_threads(threads)
+
+    def reset(self) -> None:
+        """Back to the source model."""
+        self.learner.reset()
+
+    def _ready(self, images: Tensor, seeds: Sequence[int]) -> list[Ready]:
+        """What can be known of images before the network has learned from those in front of them."""
+        torch.set_num_threads(1)  # of this thread
+        images = images.to(self.device)
+        drawn = [self.memo.draw(images, seeds, step) for step in range(self.memo.steps)]
+        features = self.learner.features
+        return [
+            (
+                [features(views[i]) for views in drawn],
+                features(to_float(images[i : i + 1], self.device)),
+            )
+            for i in range(len(images))
+        ]
+
+    def _one(self, ready: Ready) -> Tensor:
+        steps, image = ready
+        for features in steps:
+            self.learner.step(self.learner.gradients(features))
+        return self.learner.predict(image)[0]
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights that learn, and what the optimiser remembers of them."""
+        learner = self.learner
+        found = {}
+        for name, parameter in zip(learner.selection.parameters, learner.parameters, strict=True):
+            found[f"weights/{name}"] = parameter.detach().clone()
+            for entry, value in learner.optimizer.state.get(parameter, {}).items():
+                if value is not None:  # SGD without momentum notes that it has none
+                    found[f"optimizer/{entry}/{name}"] = torch.as_tensor(value).clone()
+        return found
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """What `state` gave; ValueError where it is of another selection."""
+        learner = self.learner
+        weights = {f"weights/{name}" for name in learner.selection.parameters}
+        if weights != {name for name in state if name.startswith("weights/")}:
+            raise ValueError(f"the state is of other tensors than {learner.selection.parameters}")
+        learner.reset()
+        for name, parameter in zip(learner.selection.parameters, learner.parameters, strict=True):
+            parameter.copy_(state[f"weights/{name}"])
+            entries = {
+                key.split("/")[1]: value.clone()
+                for key, value in state.items()
+                if key.startswith("optimizer/") and key.split("/", 2)[2] == name
+            }
+            if entries:
+                learner.optimizer.state[parameter] = entries
