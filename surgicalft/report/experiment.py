@@ -1,11 +1,12 @@
 """What the notebooks on deep networks share: where runs are executed and kept, and where figures and tables go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 from surgicalft.executor import Executor
@@ -20,6 +21,8 @@ from surgicalft.runs import Run
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.record import Record
 from surgicalft.sweep.store import Store
+from surgicalft.testtime.executor import StreamExecutor
+from surgicalft.testtime.runs import StreamRun
 
 STAND_IN = "Embedded glyphs: a demonstration, not evidence for the paper"
 
@@ -30,7 +33,7 @@ class Experiment:
 
     name: str
     profile: Profile
-    executor: Executor
+    executor: Executor | StreamExecutor
     store: Store
     jobs: int = 2
 
@@ -49,26 +52,54 @@ class Experiment:
         store = Store(project_dir("results") / "runs.sqlite")
         return cls(name, get_profile(profile), executor, store, jobs)
 
+    @classmethod
+    def begin_streams(
+        cls,
+        name: str,
+        profile: str,
+        data_dir: str = "",
+        device: str = "cpu",
+        progress: bool = True,
+    ) -> "Experiment":
+        """For runs of test-time adaptation, as many at a time as there are threads; stopped streams are gone on with."""
+        experiment = cls.begin(name, profile, data_dir, device, torch.get_num_threads(), progress)
+        where = find_data(data_dir), device, progress, project_dir("results", "streams")
+        return replace(experiment, executor=StreamExecutor(*where))
+
     @property
     def status(self) -> str:
         """Whether this is evidence."""
         return "Real images" if self.profile.evidence else STAND_IN
 
-    def headline(self, runs: Sequence[Run]) -> str:
+    def headline(self, runs: Sequence[Run] | Sequence[StreamRun]) -> str:
         """What is shown, in a line of Markdown."""
         scenarios = ", ".join(dict.fromkeys(run.scenario for run in runs))
         return f"**Profile `{self.profile.name}`.** {self.status}. Scenarios: {scenarios}."
 
     def run(self, runs: Sequence[Run]) -> list[Record]:
         """The runs' records: from the store, or computed now."""
-        progress = self.executor.progress
-        prepare = self.executor.prepare
-        return run_all(runs, self.store, self.executor, self.jobs, progress, prepare=prepare)
+        return self._run(runs, self.jobs)
 
-    def company(self, records: Sequence[Record]) -> dict[str, Any]:
+    def run_streams(self, runs: Sequence[StreamRun]) -> list[Record]:
+        """The same of test-time adaptation, which is on all threads one run at a time where episodes are shared out
+
+        among them, and a run on each thread where a stream has to wait for itself. No bit depends on how many.
+        """
+        episodic = [run for run in runs if run.mode == "episodic"]
+        online = [run for run in runs if run.mode == "online"]
+        records = self._run(episodic, 1, self.jobs) + self._run(online, self.jobs)
+        found = dict(zip(episodic + online, records, strict=True))
+        return [found[run] for run in runs]
+
+    def _run(self, runs: Sequence[Any], jobs: int, threads: int = 1) -> list[Record]:
+        executor: Any = self.executor  # of such runs
+        how = {"prepare": executor.prepare, "threads_per_run": threads}
+        return run_all(runs, self.store, executor, jobs, executor.progress, **how)
+
+    def company(self, records: Sequence[Record], rule: str = "target_valid") -> dict[str, Any]:
         """What a table of these records is published with."""
         profile = self.profile
-        more = {"profile": profile.name, "rule": "target_valid", "evidence": profile.evidence}
+        more = {"profile": profile.name, "rule": rule, "evidence": profile.evidence}
         return company(records, **more)
 
     def table(self, frame: pd.DataFrame, about: dict[str, Any], part: str = "") -> str:

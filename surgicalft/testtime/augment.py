@@ -27,9 +27,9 @@ CHUNK_BYTES = 2**22  # of all chains at once; a step's temporaries are of the sa
 def augment(images: Tensor, n: int, seeds: Sequence[int], how: AugMix = MEMO_CIFAR) -> Tensor:
     """n augmentations of each image: uint8 (m, 3, h, w) -> float32 (m, n, 3, h, w) in [0, 1], on the images' device.
 
-    An image's augmentations depend on its pixels, its seed (0 or more) and `how` alone, never on the batch, the number
-    of threads or the device; the first of n are the same for every n. Raises ValueError for other images, no
-    augmentations, and another number of seeds than of images.
+    An image's augmentations depend on its pixels, its seed (0 or more) and `how` alone, never on the batch nor on the
+    number of threads; the first of n are the same for every n. Raises ValueError for other images, for no augmentations
+    and for another number of seeds than of images.
     """
     _check(images, n, seeds)
     m, channels, h, w = images.shape

@@ -88,9 +88,8 @@ def draw(seeds: Sequence[int], n: int, size: tuple[int, int], how: AugMix) -> Dr
     slots = how.width * how.depth
     counts = [2 + 2 * TRIES if how.crop == "resized" else 2, 1, how.width, how.width] + 3 * [slots]
     numbers = [np.random.default_rng(seed).random((n, sum(counts))) for seed in seeds]
-    box, flip, weights, lengths, *chains = torch.from_numpy(np.concatenate(numbers)).split(
-        counts, 1
-    )
+    uniform = torch.from_numpy(np.concatenate(numbers))
+    box, flip, weights, lengths, *chains = uniform.split(counts, 1)
     kinds, levels, signs = (part.reshape(-1, how.width, how.depth) for part in chains)
     operations = (kinds * len(KINDS)).long()
     parameters, idle = _parameters(operations, 0.1 + levels * (how.level - 0.1), signs, size)
@@ -120,8 +119,7 @@ def _parameters(
 def _weights(uniform: Tensor) -> Tensor:
     """(rows, width) -> (rows, 1 + width): m and (1 - m) w."""
     m, inner = uniform[:, :1], uniform[:, 1:].sort(1).values
-    ends = torch.zeros_like(m), torch.ones_like(m)
-    w = torch.cat([ends[0], inner, ends[1]], 1).diff(dim=1)
+    w = torch.cat([torch.zeros_like(m), inner, torch.ones_like(m)], 1).diff(dim=1)
     return torch.cat([m, (1 - m) * w], 1).float()
 
 

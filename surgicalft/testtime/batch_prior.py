@@ -49,6 +49,8 @@ class PriorNorm(nn.Module):
     one value only.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor
     running_var: Tensor
 

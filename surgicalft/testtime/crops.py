@@ -23,16 +23,15 @@ def crop(images: Tensor, box: Tensor, flip: Tensor, padding: int = 0) -> Tensor:
     columns, rows = (torch.arange(n, device=box.device).expand(len(box), n) for n in (w, h))
     columns = torch.where(flip[:, None], columns.flip(1), columns)
     if bool(((height == h) & (width == w)).all()):
-        index = (rows + top[:, None])[:, :, None] * images.shape[3] + (columns + left[:, None])[
-            :, None
-        ]
+        first = top * images.shape[3] + left
+        index = first[:, None, None] + rows[:, :, None] * images.shape[3] + columns[:, None]
         return pixels(images, index)
     images = _stretch(images, 3, left, width, columns)
     return _stretch(images, 2, top, height, rows)
 
 
 def _stretch(images: Tensor, dim: int, start: Tensor, length: Tensor, out: Tensor) -> Tensor:
-    """Line `out` (k, size) of the `length` lines from `start`, stretched to size: two neighbours, fixed-point weights."""
+    """Lines `out` (k, size) when `length` lines from `start` are stretched to size: fixed-point weights."""
     centre = (out.double() + 0.5) * (length.double() / out.shape[1])[:, None]
     first = (centre - 0.5).long()  # towards 0
     near = 1 - (first + 0.5 - centre).abs()

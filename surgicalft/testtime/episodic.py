@@ -6,6 +6,7 @@ learn: runs that share a `FirstStep` compute it once.
 """
 
 import copy
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -41,9 +42,10 @@ class FirstStep:
         self._learners: list[Learner] = []
         self._kept: dict[int, Gradients] = {}
         self._room = limit
+        self.lock = threading.Lock()  # runs that share it take turns
 
     def hire(self, jobs: int) -> None:
-        """Have copies of the network for so many threads; not to be called by several at once."""
+        """Have copies of the network for so many threads."""
         self._learners += [self._make() for _ in range(jobs - len(self._learners))]
 
     def gradients(self, job: int, images: Tensor, seeds: Sequence[int]) -> list[Gradients]:
@@ -95,10 +97,11 @@ class Episodic:
         keep_freed_memory()
         jobs = min(torch.get_num_threads() if self.device.type == "cpu" else 1, len(images))
         self._learners += [self._make() for _ in range(jobs - len(self._learners))]
-        self._first.hire(jobs)
         parts = [part.tolist() for part in torch.arange(len(images)).tensor_split(jobs)]
         shares = [(job, images[part], [seeds[i] for i in part]) for job, part in enumerate(parts)]
-        return torch.cat(side_by_side(lambda share: self._share(*share), shares, self.device.type))
+        with self._first.lock:
+            self._first.hire(jobs)
+            return torch.cat(side_by_side(lambda s: self._share(*s), shares, self.device.type))
 
     def _share(self, job: int, images: Tensor, seeds: Sequence[int]) -> Tensor:
         """One thread's images, as many at a time as have their views in little memory."""

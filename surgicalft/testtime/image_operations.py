@@ -22,9 +22,8 @@ def autocontrast(images: Tensor) -> Tensor:
     """v -> (v - low) 255 / (high - low), cut to an integer, per channel; constant channels stay."""
     low = images.amin((2, 3), keepdim=True).double()
     high = images.amax((2, 3), keepdim=True).double()
-    scale = torch.where(
-        high > low, torch.full_like(low, 255) / (high - low), 1
-    )  # 255 / x would multiply by 1 / x
+    full = torch.full_like(low, 255)  # a tensor: torch computes 255 / x as 255 (1 / x)
+    scale = torch.where(high > low, full / (high - low), 1)
     offset = torch.where(high > low, -low * scale, 0)
     return _cut(images.double().mul_(scale).add_(offset))
 
@@ -84,10 +83,8 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Turns anticlockwise about the centre by `degrees`, a whole number in (-90, 90); 0 changes nothing."""
     k, channels, h, w = images.shape
     distinct, which = degrees.unique(return_inverse=True)
-    grids = [
-        torch.stack(parts) for parts in zip(*(_turned(int(d), h, w) for d in distinct), strict=True)
-    ]
-    index, part, inside = (grid.index_select(0, which).to(images.device) for grid in grids)
+    grids = zip(*(_turned(int(d), h, w) for d in distinct), strict=True)
+    index, part, inside = (torch.stack(g).index_select(0, which).to(images.device) for g in grids)
     taps = pixels(images, index).double().view(k, channels, 2, 2, h, w)
     dx, dy = part[:, None, :, None].unbind(2)
     rows = _between(taps[:, :, :, 0], taps[:, :, :, 1], dx)
@@ -124,7 +121,7 @@ def _translate(images: Tensor, distance: Tensor, dim: int) -> Tensor:
 
 
 def _grid(images: Tensor, dim: int, length: int) -> tuple[Tensor, Tensor]:
-    """Numbers of the lines along `dim`, and of `length` places on a line, such that they broadcast to (rows, columns)."""
+    """The lines along `dim` and `length` places on a line, numbered, so that they broadcast to (rows, columns)."""
     across = torch.arange(images.shape[5 - dim], device=images.device)
     along = torch.arange(length, device=images.device)
     return (across[:, None], along[None]) if dim == 3 else (across[None], along[:, None])

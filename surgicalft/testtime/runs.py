@@ -50,9 +50,11 @@ class StreamRun:
         check_choice("method", self.method, METHODS)
         check_choice("mode", self.mode, MODES)
         self.memo()
-        for name in ("skip", "n_images", "per_class"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        least = {"skip": 0, "n_images": 0, "per_class": 0, "batch_size": 1, "prior": 0}
+        for name, limit in least.items():
+            value = getattr(self, name)
+            if value is not None and value < limit:
+                raise ValueError(f"{name} must be {limit} or more, not {value}")
         if self.method == "tent" and self.mode == "episodic":
             raise ValueError(
                 "tent adapts to batches of a stream: its mode is 'online', not 'episodic'"
