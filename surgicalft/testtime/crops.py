@@ -6,7 +6,7 @@ from torch import Tensor
 
 from surgicalft.testtime.image_operations import pixels
 
-HALF = 2**21  # Pillow's weights are multiples of 2^-22
+BITS = 22  # Pillow's weights are multiples of 2^-22
 
 
 def crop(images: Tensor, box: Tensor, flip: Tensor, padding: int = 0) -> Tensor:
@@ -39,9 +39,10 @@ def _stretch(images: Tensor, dim: int, start: Tensor, length: Tensor, out: Tenso
     far = torch.where(alone, 0, 1 - (first + 1.5 - centre).abs())
     shape = [len(out), 1, -1, 1] if dim == 2 else [len(out), 1, 1, -1]
     size = [*images.shape[:dim], out.shape[1], *images.shape[dim + 1 :]]
-    total = torch.full((1,), HALF, dtype=torch.int32, device=images.device)
+    parts = []
     for offset, weight in ((0, near), (1, far)):
         place = (first + offset).minimum(length[:, None] - 1) + start[:, None]
-        fixed = (weight / (near + far) * (2 * HALF) + 0.5).int().view(shape)
-        total = total + images.gather(dim, place.view(shape).expand(size)).int() * fixed
-    return (total // (2 * HALF)).clamp(0, 255).to(torch.uint8)
+        fixed = (weight / (near + far) * (1 << BITS) + 0.5).int().view(shape)
+        parts.append(images.gather(dim, place.view(shape).expand(size)).int().mul_(fixed))
+    total = parts[0].add_(parts[1]).add_(1 << (BITS - 1))  # to the nearest
+    return (total >> BITS).to(torch.uint8)

@@ -15,7 +15,6 @@ from surgicalft.recent import Recent
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import identity
 from surgicalft.shifts import Labelled, get_scenario, load_source
-from surgicalft.shifts.image_files import as_tensor
 from surgicalft.split import trace
 from surgicalft.testtime.batch_prior import use_prior
 from surgicalft.testtime.episodic import Episodic, FirstStep
@@ -94,12 +93,23 @@ class StreamExecutor:
 
     def _stream(self, run: StreamRun) -> tuple[Labelled, str]:
         target = get_scenario(run.scenario).load(self.data_dir)
-        pool, left_out = target.pool, None
-        if run.without:
-            others = load_source(run.without, self.data_dir).test.images
-            left_out = copies(as_tensor(pool.images), as_tensor(others))
+        left_out = self._copies(run, len(target.pool)) if run.without else None
         which = (run.skip, run.n_images, run.per_class, left_out)
-        return stream(pool, target.classes, run.seed, *which), target.provenance
+        return stream(target.pool, target.classes, run.seed, *which), target.provenance
+
+    def _copies(self, run: StreamRun, n: int) -> Tensor:
+        """Looked for among the clean images that the scenario's were made from: corrupted ones are not recognised."""
+        source = get_scenario(run.scenario).source
+        clean, others = (
+            load_source(name, self.data_dir).test.images for name in (source, run.without)
+        )
+        found = copies(clean, others)
+        if len(clean) != n or not len(found):
+            raise ValueError(
+                f"without={run.without!r}: {len(found)} copies among the {len(clean)} test images of {source!r}, and "
+                f"{run.scenario!r} has {n}: which of its images to leave out cannot be told"
+            )
+        return found
 
     def _adapter(self, run: StreamRun) -> Adapter:
         start, selection, memo = self._start(run), self._selection(run), run.memo()
@@ -107,7 +117,7 @@ class StreamExecutor:
             return Unchanged(start.network, self.device, 500 if run.prior is None else 1)
         if run.method == "tent":
             network = copy.deepcopy(start.network)
-            tent = Tent(network, selection, run.learning_rate, run.optimizer)
+            tent = Tent(network, selection, run.learning_rate, run.optimizer, run.weight_decay)
             return Batches(tent, run.batch_size)
         if run.mode == "online":
             return Online(start.network, selection, memo, start.graph)

@@ -97,7 +97,7 @@ class Online:
         for name, parameter in zip(learner.selection.parameters, learner.parameters, strict=True):
             parameter.copy_(state[f"weights/{name}"])
             entries = {
-                key.split("/")[1]: value.clone()
+                key.split("/")[1]: value.to(parameter.device, copy=True)
                 for key, value in state.items()
                 if key.startswith("optimizer/") and key.split("/", 2)[2] == name
             }

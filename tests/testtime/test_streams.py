@@ -11,6 +11,7 @@ from torch import Tensor
 from surgicalft.shifts import Labelled, load_source
 from surgicalft.shifts.cifar import load_cifar
 from surgicalft.shifts.image_files import LazyImages, MappedImages
+from surgicalft.testtime import streams
 from surgicalft.testtime.streams import CELL, SAME, copies, stream
 
 LABELS = torch.tensor([0, 1, 2, 0, 0, 2, 1, 1, 2, 2, 0, 1])
@@ -58,6 +59,9 @@ def test_equally_many_left_are_in_equal_order():
     other = [i for i in range(N) if i not in (5, 9)]
     places = [first.index(i) for i in seen(0, left_out=torch.tensor([0, 1]))]
     assert places == [other.index(i) for i in seen(0, left_out=torch.tensor([5, 9]))]
+    chosen = seen(0, per_class=3)
+    kept = torch.arange(N)[:9]
+    assert chosen == [sorted(chosen)[i] for i in stream(pool().take(kept), 3, 0).images[:, 0, 0, 0]]
 
 
 class Unreadable(LazyImages):
@@ -151,6 +155,13 @@ def test_distance_is_as_defined():
     apart = torch.full((1, 3, 8, 8), 10, dtype=torch.uint8)
     assert copies(apart, apart + 2).tolist() == [0]
     assert copies(apart, apart + 3).tolist() == []
+
+
+def test_any_number_at_once(monkeypatch, glyphs):
+    images, others = glyphs[:100], glyphs[[90, 3, 40, 77, 2, 150, 151, 152, 153, 154]]
+    for rows in (1, 7):
+        monkeypatch.setattr(streams, "ROWS", rows)
+        assert copies(images, others).tolist() == [2, 3, 40, 77, 90]
 
 
 def test_lazy_images_small_images_and_none():

@@ -1,0 +1,58 @@
+"""How much faster than adapting one image after the other in plain PyTorch: MEMO's ResNet-26, 32 views, one step.
+
+The plain loop does what the published code does: augmentations by Pillow, weights put back and a new optimiser for
+each image, every gradient computed, then a prediction. It has PyTorch's own number of threads. A ratio is the median
+over ROUNDS of its seconds / ours, taking turns in processes of their own on the same real images; seconds are never
+asserted. Measure on an idle machine.
+"""
+
+import os
+
+import pytest
+from sides import median_ratio, side
+from testtime_sides import N_PLAIN, N_SAME, our_run, plain_run, warm_up
+
+ROUNDS = int(os.environ.get("SURGICALFT_BENCHMARK_ROUNDS", "3"))
+BARS = {"all": 1.5, "first_layer": 2.0, "last": 8.0}
+
+
+@pytest.fixture(scope="module")
+def sides(real_data):
+    with side() as plain, side() as ours:
+        plain.submit(warm_up, "plain").result()
+        ours.submit(warm_up, "ours").result()
+        yield plain, ours
+
+
+@pytest.mark.parametrize("mode", ["episodic", "online"])
+@pytest.mark.parametrize("selection", BARS)
+def test_speed(benchmark, sides, selection, mode):
+    plain, ours = sides
+    pairs = []
+
+    def paired():
+        slow = plain.submit(plain_run, selection, mode, N_PLAIN).result()
+        fast = ours.submit(our_run, selection, mode, N_PLAIN).result()
+        pairs.append((slow["seconds"], fast["seconds"]))
+
+    benchmark.pedantic(paired, rounds=ROUNDS)
+    ratio = median_ratio(pairs)
+    benchmark.extra_info.update(ratio=round(ratio, 1), pairs=pairs)
+    print(f"\n{mode}, {selection}: {ratio:.1f}x")
+    if mode == "episodic":
+        assert ratio >= BARS[selection]
+    else:
+        assert ratio >= 1
+
+
+@pytest.mark.parametrize("selection", BARS)
+def test_the_same_accuracy(sides, selection):
+    """Within a standard error of the difference, image by image; views are drawn by other generators."""
+    plain, ours = sides
+    slow = plain.submit(plain_run, selection, "episodic", N_SAME).result()["correct"]
+    fast = ours.submit(our_run, selection, "episodic", N_SAME).result()["correct"]
+    difference = fast.float() - slow.float()
+    error = difference.std().item() / N_SAME**0.5
+    mean = difference.mean().item()
+    print(f"\n{selection}: {100 * mean:.1f} ({100 * error:.1f}) points more accurate")
+    assert abs(mean) <= max(error, 1 / N_SAME)
