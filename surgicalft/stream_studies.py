@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from surgicalft.models.recipe import Pretrain
@@ -10,6 +11,7 @@ from surgicalft.settings import check_choice
 from surgicalft.testtime.runs import StreamRun
 
 OPTIMIZERS = {"episodic": "adamw", "online": "sgd"}  # appendix A.6: what worked better
+TENT = {"optimizer": "adam", "batch_size": 50}  # it takes batches; its publishers' optimiser
 TUNED = ("learning_rate", "steps", "weight_decay")  # what is chosen
 # Table 9's order.
 CIFAR_CORRUPTIONS = (
@@ -59,83 +61,82 @@ class Images:
 class StreamStudy:
     """`base` says how views are drawn; its scenario is "", its selection "none" and its learning rate 0.
 
+    MEMO adapts each of the `selections`, episodic and online; `comparisons` are other methods and what they adapt.
     Learning rate, steps and weight decay are chosen on the images `choosing` in two rounds, as appendix A.6 does: first
-    `rates`, then the best one times `refinements`; the other images report. Without `choosing`, `base` has them.
+    `rates`, then the best one times `refinements`; the other images report. `given` has them where nothing is chosen.
     """
 
     base: StreamRun
     selections: tuple[str, ...]
     reporting: Images
     choosing: Images | None = None
+    given: StreamRun | None = None
     rates: tuple[float, ...] = (1e-3, 1e-4, 1e-5)  # appendix A.6; the text lost them
     refinements: tuple[float, ...] = (0.5, 2.0, 5.0)
     steps: tuple[int, ...] = (1,)
     decays: tuple[float, ...] = (0.0,)
     curve: Images | None = None  # Figure 4, right
     curve_selections: tuple[str, ...] = ("all", "first_layer", "block 1")
-    comparisons: tuple[StreamRun, ...] = ()  # other methods, with settings of their publishers'
+    comparisons: tuple[tuple[str, str], ...] = (("gala", "all"), ("tent", "norms"))
     seeds: tuple[int, ...] = (0,)
 
     def unchanged(self) -> list[StreamRun]:
         """No adaptation, on the images that are reported on."""
-        return self._each(self.reporting, replace(self.base, learning_rate=0.0))
+        return self._each(self.reporting, self.base)
 
     def first_round(self) -> list[StreamRun]:
         """The grid on the images to choose by; none where settings are given."""
-        return _by_stream(run for key in self._keys() for run in self._grid(*key, self.rates))
+        return _by_stream(run for key in self._keys() for run in self._grid(key, self.rates))
 
     def second_round(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
-        """Around what the first one chose: mappings with mode, selection, learning_rate, steps, weight_decay."""
+        """Around what the first one chose: mappings as from `surgicalft.report.stream_choice.choose_settings`."""
         found: list[StreamRun] = []
         for best in chosen:
             rates = [round(best["learning_rate"] * factor, 12) for factor in self.refinements]
-            found += self._grid(best["mode"], best["selection"], rates)
+            found += self._grid(best, rates)
         return _by_stream(found)
 
     def reports(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
-        """The chosen settings on the other images, and what they are compared with."""
-        tuned = [self._tuned(best) for best in chosen] if self.choosing else self._given()
-        runs = [
-            run for base in (*tuned, *self.comparisons) for run in self._each(self.reporting, base)
-        ]
+        """The chosen settings on the other images, and no adaptation."""
+        tuned = self._given() or [self._tuned(best) for best in chosen]
+        runs = [run for base in tuned for run in self._each(self.reporting, base)]
         return self.unchanged() + _by_stream(runs)
 
     def curves(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
         """Online adaptation to a long stream, with the same settings; none where there is no such stream."""
         if self.curve is None:
             return []
-        tuned = [self._tuned(best) for best in chosen] if self.choosing else self._given()
-        wanted = [t for t in tuned if t.mode == "online" and t.selection in self.curve_selections]
+        tuned = self._given() or [self._tuned(best) for best in chosen]
+        memo = [t for t in tuned if (t.method, t.mode) == ("memo", "online")]
+        wanted = [t for t in memo if t.selection in self.curve_selections]
         return [run for base in (self.base, *wanted) for run in self._each(self.curve, base)]
 
-    def _keys(self) -> list[tuple[str, str]]:
-        return [(mode, selection) for mode in OPTIMIZERS for selection in self.selections]
+    def _keys(self) -> list[dict[str, Any]]:
+        memo = [("memo", mode, selection) for mode in OPTIMIZERS for selection in self.selections]
+        others = [(method, "online", selection) for method, selection in self.comparisons]
+        names = ("method", "mode", "selection")
+        return [dict(zip(names, key, strict=True)) for key in (*memo, *others)]
 
-    def _grid(self, mode: str, selection: str, rates: Sequence[float]) -> list[StreamRun]:
+    def _grid(self, key: Mapping[str, Any], rates: Sequence[float]) -> list[StreamRun]:
         if self.choosing is None:
             return []
-        runs = [
-            self._tuned(
-                {
-                    "mode": mode,
-                    "selection": selection,
-                    "learning_rate": rate,
-                    "steps": n,
-                    "weight_decay": d,
-                }
-            )
-            for rate in rates
-            for n in self.steps
-            for d in self.decays
-        ]
-        return [run for base in runs for run in self._each(self.choosing, base, self.seeds[:1])]
+        found: list[StreamRun] = []
+        for rate, steps, decay in product(rates, self.steps, self.decays):
+            # The comparisons take one step, without decay.
+            if key["method"] == "memo" or (steps, decay) == (self.steps[0], self.decays[0]):
+                what = {**key, "learning_rate": rate, "steps": steps, "weight_decay": decay}
+                found += self._each(self.choosing, self._tuned(what), self.seeds[:1])
+        return found
 
     def _tuned(self, best: Mapping[str, Any]) -> StreamRun:
-        what = {name: best[name] for name in ("mode", "selection", *TUNED)}
-        return replace(self.base, **what, optimizer=OPTIMIZERS[best["mode"]])
+        what = {name: best[name] for name in ("method", "mode", "selection", *TUNED)}
+        how: dict[str, Any] = {"optimizer": OPTIMIZERS[best["mode"]]}
+        return replace(self.base, **what, **(TENT if best["method"] == "tent" else how))
 
     def _given(self) -> list[StreamRun]:
-        return [replace(self.base, mode=mode, selection=name) for mode, name in self._keys()]
+        if self.given is None:
+            return []
+        return [replace(self.given, **key) for key in self._keys()]
 
     def _each(self, images: Images, base: StreamRun, seeds: Sequence[int] = ()) -> list[StreamRun]:
         return [
@@ -157,6 +158,7 @@ def _family(name: str, corruptions: Iterable[str]) -> tuple[str, ...]:
 
 
 _GLYPHS = get_profile("embedded")
+_RVT = _base("rvt-small-imagenet", crop="resized")
 _LAYERS = ("all", "first_layer", "first_2_layers", "block 1", "last")
 
 STREAM_STUDIES = {
@@ -180,7 +182,7 @@ STREAM_STUDIES = {
             without="cifar10-lossless",
         ),
         curve=Images(
-            ("cifar10-jpeg-c/gaussian_noise",), skip=250, n_images=6000, without="cifar10-lossless"
+            ("cifar10-jpeg-c/gaussian_noise",), skip=250, n_images=4000, without="cifar10-lossless"
         ),
     ),
     "paper": StreamStudy(
@@ -192,11 +194,14 @@ STREAM_STUDIES = {
         decays=(0.0, 1e-3, 1e-2, 1e-1),
         curve=Images(("cifar10-c/gaussian_noise",), skip=1000),
     ),
-    # Appendix A.6: Zhang et al.'s settings, and the first two images of each class.
+    # Appendix A.6: the settings of Zhang et al., whose code mixes BatchNorm's statistics while it adapts, and the first
+    # two images of each class.
     "imagenet": StreamStudy(
-        replace(_base("rvt-small-imagenet", weight_decay=0.01, crop="resized"), learning_rate=1e-5),
+        _RVT,
         ("all", "first_layer", "block 1", "last"),
         Images(_family("imagenet-c", IMAGENET_CORRUPTIONS), per_class=2),
+        given=replace(_RVT, learning_rate=1e-5, weight_decay=0.01, prior=16),
+        comparisons=(),
     ),
 }
 

@@ -61,7 +61,7 @@ class Experiment:
         device: str = "cpu",
         progress: bool = True,
     ) -> "Experiment":
-        """For runs of test-time adaptation, as many at a time as there are threads; stopped streams are gone on with."""
+        """For runs of test-time adaptation, as many at a time as there are threads; stopped streams go on."""
         experiment = cls.begin(name, profile, data_dir, device, torch.get_num_threads(), progress)
         where = find_data(data_dir), device, progress, project_dir("results", "streams")
         return replace(experiment, executor=StreamExecutor(*where))

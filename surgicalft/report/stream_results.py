@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from surgicalft.report.stream_rows import Row, family
+from surgicalft.report.stream_rows import Row, family, in_order
 from surgicalft.sweep.record import Record
 
 Array = npt.NDArray[np.float64]
-Hits = dict[int, Array]  # by seed: of each image 100 where it was predicted right, 0 where not; (n,)
+Hits = dict[
+    int, Array
+]  # by seed: of each image 100 where it was predicted right, 0 where not; (n,)
 STREAM = ("skip", "n_images", "per_class", "without")  # settings that say which images there are
 CHOSEN = ("learning_rate", "steps", "weight_decay", "optimizer")  # on images kept apart
 
@@ -42,14 +44,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of a row on a scenario, by seed; of the mean over a family (`n_scenarios` > 1) all of theirs."""
+    """The runs of a row on a scenario, or the mean over the scenarios of a family."""
 
     model: str
     row: Row
     scenario: str
     hits: Hits
     records: tuple[Record, ...]  # failed ones too
-    n_scenarios: int = 1
+    scenarios: tuple[str, ...]  # of a mean those that any row of the model has
 
     @property
     def finished(self) -> list[Record]:
@@ -69,7 +71,7 @@ def estimate(hits: Mapping[int, Array], ddof: int = 1) -> Estimate:
 
 def accuracy(cell: Cell) -> Estimate:
     """Of one scenario with the binomial error, of a family with that of the images' means over its scenarios."""
-    return estimate(cell.hits, ddof=1 if cell.n_scenarios > 1 else 0)
+    return estimate(cell.hits, ddof=1 if len(cell.scenarios) > 1 else 0)
 
 
 def minus(a: Hits, b: Hits) -> Hits:
@@ -100,7 +102,7 @@ def cells(records: Iterable[Record], means: bool = True) -> list[Cell]:
         settings = record.settings
         groups[settings["model"], Row.of(settings), settings["scenario"]].append(record)
     _check_streams(known)
-    found = [Cell(*key, _by_seed(own), tuple(own)) for key, own in groups.items()]
+    found = [Cell(*key, _by_seed(own), tuple(own), (key[2],)) for key, own in groups.items()]
     return found + (_means(found) if means else [])
 
 
@@ -155,18 +157,19 @@ def _check_streams(records: Iterable[Record]) -> None:
 
 
 def _means(found: Sequence[Cell]) -> list[Cell]:
-    wanted, groups = defaultdict(set), defaultdict(list)
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    groups: dict[tuple[str, Row, str], list[Cell]] = defaultdict(list)
     for cell in found:
         if (name := family(cell.scenario)) is not None:
             wanted[cell.model, name].add(cell.scenario)
             groups[cell.model, cell.row, name].append(cell)
     means = []
     for (model, row, name), own in groups.items():
-        size = len(wanted[model, name])
-        if size > 1:
+        scenarios = tuple(in_order(wanted[model, name]))
+        if len(scenarios) > 1:
             records = tuple(record for cell in own for record in cell.records)
-            hits = _mean_hits(own, name) if len(own) == size else {}
-            means.append(Cell(model, row, name, hits, records, size))
+            hits = _mean_hits(own, name) if len(own) == len(scenarios) else {}
+            means.append(Cell(model, row, name, hits, records, scenarios))
     return means
 
 

@@ -88,7 +88,9 @@ def wide_table(table: pd.DataFrame, what: str = "accuracy") -> pd.DataFrame:
     for name, own in shown.groupby("name", sort=False):
         by_scenario = own.set_index("scenario").to_dict("index")
         texts = {t: _text(by_scenario[s], what) for s, t in titles.items() if s in by_scenario}
-        rows.append({"parameters": name, **texts, "stream": "; ".join(dict.fromkeys(own["stream"]))})
+        rows.append(
+            {"parameters": name, **texts, "stream": "; ".join(dict.fromkeys(own["stream"]))}
+        )
     columns = ["parameters", *titles.values(), "stream"]
     return pd.DataFrame(rows, columns=columns).fillna("-")
 
@@ -109,7 +111,6 @@ def company_notes(table: pd.DataFrame, what: str = "accuracy") -> dict[str, str]
 def _row(cell: Cell, found: _Found) -> dict[str, Any]:
     model, row, scenario = cell.model, cell.row, cell.scenario
     finished = cell.finished
-    value, gain = _paper(cell, found)
     n_test = max((len(values) for values in cell.hits.values()), default=0)
     return {
         **{"model": model, "mode": row.mode, "name": row.name(model), "label": row.label(model)},
@@ -117,9 +118,9 @@ def _row(cell: Cell, found: _Found) -> dict[str, Any]:
         **_columns("accuracy", accuracy(cell)),
         **_columns("gain", _difference(cell, UNCHANGED, found)),
         **_columns("over_all", _difference(cell, row.full(), found)),
-        **{"paper": value, "paper_gain": gain, "paper_source": _source(cell, found)},
+        **_paper(cell),
         **{"stream": stream(n_test, scenario), "n_test": n_test},
-        **{"paper_images": paper_images(scenario), "n_scenarios": cell.n_scenarios},
+        **{"paper_images": paper_images(scenario), "n_scenarios": len(cell.scenarios)},
         **{"n": len(cell.hits), "seeds": tuple(sorted(cell.hits))},
         "n_failed": len(cell.records) - len(finished),
         **_settings(cell),
@@ -144,32 +145,17 @@ def _difference(cell: Cell, to: Row, found: _Found) -> Estimate:
     return estimate(minus(cell.hits, other.hits))
 
 
-def _paper(cell: Cell, found: _Found) -> tuple[float, float]:
+def _paper(cell: Cell) -> dict[str, Any]:
     """The paper's value and gain; of a family, means over the scenarios that are there."""
-    names = _scenarios(cell, found)
-    known = [paper(cell.row, cell.model, name) for name in names]
-    values = [math.nan if value is None else value.value for value in known]
-    gains = [paper_gain(cell.row, cell.model, name) for name in names]
-    return round(sum(values) / len(names), 2), round(sum(gains) / len(names), 2)
-
-
-def _source(cell: Cell, found: _Found) -> str:
-    values = [paper(cell.row, cell.model, name) for name in _scenarios(cell, found)]
-    if any(value is None for value in values):
-        return ""
-    return "; ".join(sorted({value.source for value in values if value}))
-
-
-def _scenarios(cell: Cell, found: _Found) -> Sequence[str]:
-    """Its scenario; of a mean, the scenarios that any row of its model has of the family."""
-    if cell.n_scenarios == 1:
-        return [cell.scenario]
-    return sorted({record.settings["scenario"] for record in _family_records(cell, found)})
-
-
-def _family_records(cell: Cell, found: _Found) -> list[Record]:
-    same = [c for c in found.values() if (c.model, c.scenario) == (cell.model, cell.scenario)]
-    return [record for other in same for record in other.records]
+    known = [paper(cell.row, cell.model, name) for name in cell.scenarios]
+    values = [math.nan if one is None else one.value for one in known]
+    gains = [paper_gain(cell.row, cell.model, name) for name in cell.scenarios]
+    sources = {"" if one is None else one.source for one in known}
+    return {
+        "paper": round(sum(values) / len(values), 2),
+        "paper_gain": round(sum(gains) / len(gains), 2),
+        "paper_source": "" if "" in sources else "; ".join(sorted(sources)),
+    }
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

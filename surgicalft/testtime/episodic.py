@@ -17,6 +17,7 @@ from surgicalft.blocks import Selection
 from surgicalft.evaluate import to_float
 from surgicalft.features import side_by_side
 from surgicalft.split import trace
+from surgicalft.testtime.images import as_bytes, check_seeds
 from surgicalft.testtime.memo import Learner, Memo
 
 Gradients = dict[str, Tensor]
@@ -92,9 +93,14 @@ class Episodic:
         self.device = next(network.parameters()).device
         self.memo = memo
 
-    def __call__(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Logits (n, classes) for uint8 images (n, 3, h, w), whose views are drawn with `seeds`, one for each."""
+    def __call__(self, images: Tensor, seeds: Sequence[int] | None = None) -> Tensor:
+        """Logits (n, classes) of images (n, 3, h, w), bytes or numbers in [0, 1].
+
+        `seeds`, one for each image, draw its views: 0, 1, ... where there are none. Raises ValueError for images that
+        `surgicalft.testtime.images.as_bytes` refuses.
+        """
         keep_freed_memory()
+        images, seeds = as_bytes(images), check_seeds(seeds, len(images))
         jobs = min(torch.get_num_threads() if self.device.type == "cpu" else 1, len(images))
         self._learners += [self._make() for _ in range(jobs - len(self._learners))]
         parts = [part.tolist() for part in torch.arange(len(images)).tensor_split(jobs)]

@@ -19,6 +19,7 @@ from surgicalft.split import trace
 from surgicalft.testtime.batch_prior import use_prior
 from surgicalft.testtime.episodic import Episodic, FirstStep
 from surgicalft.testtime.follow import Adapter, Keeper, follow
+from surgicalft.testtime.gala import Gala
 from surgicalft.testtime.online import Online
 from surgicalft.testtime.runs import StreamRun, check
 from surgicalft.testtime.streams import copies, stream
@@ -120,7 +121,8 @@ class StreamExecutor:
             tent = Tent(network, selection, run.learning_rate, run.optimizer, run.weight_decay)
             return Batches(tent, run.batch_size)
         if run.mode == "online":
-            return Online(start.network, selection, memo, start.graph)
+            kind = Gala if run.method == "gala" else Online
+            return kind(start.network, selection, memo, start.graph)
         key = _first_key(run)
 
         def make() -> FirstStep:

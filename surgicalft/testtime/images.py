@@ -1,5 +1,7 @@
 """Images as they come at test time, checked."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,11 @@ def as_bytes(images: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
     if low < 0 or high > 1:
         raise ValueError(f"floating-point images must be in [0, 1], not in [{low:g}, {high:g}]")
     return (images * 255).round().to(torch.uint8)
+
+
+def check_seeds(seeds: Sequence[int] | None, n: int) -> Sequence[int]:
+    """One for each of n images, 0 to n - 1 where there are none; ValueError for another number of them."""
+    seeds = range(n) if seeds is None else seeds
+    if len(seeds) != n:
+        raise ValueError(f"{n} images need a seed each, not {len(seeds)}")
+    return seeds

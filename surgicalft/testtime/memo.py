@@ -101,8 +101,8 @@ class Learner:
             loss = marginal_entropy(self._parts.suffix(*features))
             return torch.autograd.grad(loss, self.parameters)
 
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """One step of the optimiser along these gradients."""
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """One step of the optimiser along these gradients; tensors with None stay where they are."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()

@@ -1,4 +1,5 @@
 """Names of methods and modes of test-time adaptation."""
 
-METHODS = ("memo", "tent")
+METHODS = ("memo", "gala", "tent")
 MODES = ("episodic", "online")
+ONLINE = ("gala", "tent")  # methods of which there are no episodes

@@ -17,6 +17,7 @@ from surgicalft.blocks import Selection
 from surgicalft.evaluate import to_float
 from surgicalft.split import Features, trace
 from surgicalft.testtime.episodic import CHUNK_BYTES
+from surgicalft.testtime.images import as_bytes, check_seeds
 from surgicalft.testtime.memo import Learner, Memo
 
 Ready = tuple[list[Features], Features]  # of the views of each step, and of the image itself
@@ -33,13 +34,19 @@ class Online:
     ) -> None:
         self.memo, self.device = memo, next(network.parameters()).device
         self.learner = Learner(copy.deepcopy(network), selection, memo, graph or trace(network))
+        self._size: tuple[int, ...] | None = None
 
-    def __call__(self, images: Tensor, seeds: Sequence[int]) -> Iterator[Tensor]:
-        """Logits (classes,) of one uint8 image after the other, from images (n, 3, h, w), with a seed each.
+    def __call__(self, images: Tensor, seeds: Sequence[int] | None = None) -> Iterator[Tensor]:
+        """Logits (classes,) of one image after the other, from images (n, 3, h, w), bytes or numbers in [0, 1].
 
-        Weights are those of the image that was given out last: stop between two images to look at them.
+        `seeds`, one for each image, draw its views: 0, 1, ... where there are none. Weights are those of the image that
+        was given out last: stop between two images to look at them. Raises ValueError for images of another size than
+        the first, and for those that `surgicalft.testtime.images.as_bytes` refuses.
         """
         keep_freed_memory()
+        images = as_bytes(images, self._size)
+        self._size = tuple(images.shape[1:])
+        seeds = check_seeds(seeds, len(images))
         self.learner.features(to_float(images[:1], self.device))  # cut here, not in several threads
         size = max(1, min(8, CHUNK_BYTES // (4 * self.memo.augmentations * images[0].numel())))
         parts = [slice(i, i + size) for i in range(0, len(images), size)]

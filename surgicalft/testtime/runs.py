@@ -10,7 +10,7 @@ from surgicalft.settings import check_choice
 from surgicalft.shifts import get_scenario
 from surgicalft.testtime.augment import AugMix
 from surgicalft.testtime.memo import Memo
-from surgicalft.testtime.methods import METHODS, MODES
+from surgicalft.testtime.methods import METHODS, MODES, ONLINE
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class StreamRun:
             value = getattr(self, name)
             if value is not None and value < limit:
                 raise ValueError(f"{name} must be {limit} or more, not {value}")
-        if self.method == "tent" and self.mode == "episodic":
+        if self.method in ONLINE and self.mode != "online":
             raise ValueError(
-                "tent adapts to batches of a stream: its mode is 'online', not 'episodic'"
+                f"{self.method} goes along a stream: its mode is 'online', not {self.mode!r}"
             )
         if self.pretrain and self.pretrain.model != self.model:
             raise ValueError(

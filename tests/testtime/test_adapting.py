@@ -21,7 +21,9 @@ N, SEEDS = 6, (11, 12, 13, 14, 15, 16)
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.randint(0, 256, (N, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (N, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
 
 
 def network_of(name):
@@ -144,6 +146,39 @@ def test_a_selection_without_tensors_is_refused():
     for kind in (Episodic, Online):
         with pytest.raises(ValueError, match="'none' has no tensors"):
             kind(network, nothing, memo_of())
+
+
+def test_images_that_are_none_are_refused(images):
+    network = network_of("resnet8-gn-w8")
+    tuned, broken = Blocks.of(network).select("last"), images.float() / 0
+    for adapt in (Episodic(network, tuned, memo_of()), Online(network, tuned, memo_of())):
+        for bad, message in (
+            (images[:0], "empty"),
+            (broken, "not finite"),
+            (images.int(), "int32"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                list(adapt(bad))
+        with pytest.raises(ValueError, match="6 images need a seed each, not 2"):
+            list(adapt(images, SEEDS[:2]))
+
+
+def test_a_stream_stays_at_its_size(images):
+    network = network_of("resnet8-gn-w8")
+    online = Online(network, Blocks.of(network).select("last"), memo_of())
+    list(online(images[:1]))
+    with pytest.raises(ValueError, match=r"images are \(3, 32, 32\), not \(3, 16, 16\)"):
+        list(online(images[:1, :, :16, :16]))
+
+
+def test_numbers_in_0_to_1_are_taken_as_their_bytes(images):
+    network = network_of("resnet8-gn-w8")
+    for kind in (Episodic, Online):
+        outputs = [
+            list(kind(network, Blocks.of(network).select("last"), memo_of())(x))
+            for x in (images, images.float() / 255)
+        ]
+        assert all(map(torch.equal, *outputs))
 
 
 @pytest.mark.parametrize(

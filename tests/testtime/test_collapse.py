@@ -45,7 +45,9 @@ def test_what_was_before_a_reset_is_forgotten_and_a_state_is_not():
     assert not watch(prediction(0, SURE)) and other(prediction(0, SURE))
 
 
-@pytest.mark.parametrize("settings", [{"window": 0}, {"share": 0.0}, {"share": 1.5}, {"certainty": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"window": 0}, {"share": 0.0}, {"share": 1.5}, {"certainty": -1.0}]
+)
 def test_rules_that_make_no_sense_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         Collapse(**settings)

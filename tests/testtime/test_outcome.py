@@ -22,7 +22,10 @@ def test_windows_of_fifty_and_a_rest():
     first, rest = record["history"]
     assert first["images"] == 50 and first["correct"] == "1" * 25 + "0" * 25 and first["top"] == 1.0
     assert rest["images"] == 53 and rest["correct"] == "101" and rest["top"] == pytest.approx(1 / 3)
-    assert "reset" not in first and record["metrics"] == {"entropy": pytest.approx(0, abs=1e-9), "resets": 0.0}
+    assert "reset" not in first and record["metrics"] == {
+        "entropy": pytest.approx(0, abs=1e-9),
+        "resets": 0.0,
+    }
 
 
 def test_entropy_is_in_nats():

@@ -1,4 +1,4 @@
-"""Runs of test-time adaptation end to end: settings checked first, records complete, first steps shared, streams resumed."""
+"""Runs of test-time adaptation end to end: checked first, complete records, shared first steps, resumed streams."""
 
 from dataclasses import replace
 
@@ -95,7 +95,9 @@ def test_runs_on_one_stream_share_their_first_step(monkeypatch):
     monkeypatch.setattr(Learner, "gradients", lambda *a: count.append(1) or gradients(*a))
     executor = StreamExecutor(progress=False)
     some = replace(RUN, n_images=6)
-    runs = [replace(some, selection=s, learning_rate=r) for s in ("last", "all") for r in (1e-3, 1e-4)]
+    runs = [
+        replace(some, selection=s, learning_rate=r) for s in ("last", "all") for r in (1e-3, 1e-4)
+    ]
     executor.prepare(runs)
     for run in runs:
         executor(run)
