@@ -38,7 +38,7 @@ reproduce: $(STAMP)  ## execute every notebook on the embedded data; figures and
 
 evidence: $(STAMP)  ## the same on real images, from the folder SURGICALFT_DATA; hours on a CPU
 	$(BIN) -m surgicalft.report.evidence
-	for notebook in 00 03 05 06 07 08; do \
+	for notebook in 00 03 05 06 07 08 09; do \
 	  $(BIN) -m surgicalft.notebooks reproduce --only $$notebook --set profile=cifar || exit 1; \
 	done
 

@@ -46,11 +46,11 @@ from surgicalft.report.mce import corruption_error_table, table_6
 from surgicalft.report.method_figures import accuracy_against_cost, method_dots
 from surgicalft.report.methods import method_table, notes, wide_table
 
-experiment = Experiment.begin("06_choosing_layers", profile, data_dir, device, jobs, progress)
+parts = [model, "" if entries in ("main", "short") else entries]  # other runs, other figures
+options = (profile, data_dir, device, jobs, progress, "-".join(filter(None, parts)))
+experiment = Experiment.begin("06_choosing_layers", *options)
 study = get_method_study(profile)
 runs = study.runs(entries, tuple(seeds), model)
-parts = [model, "" if entries in ("main", "short") else entries]  # other runs, other figures
-tag = "".join(f"{part}-" for part in parts if part)
 display(Markdown(experiment.headline(runs)))
 
 # %% [markdown]
@@ -65,8 +65,8 @@ display(Markdown(experiment.headline(runs)))
 records = experiment.run(runs)
 table = method_table(records)
 about = experiment.company(records) | notes(records, table=table)
-experiment.table(table, about, f"{tag}long")
-display(Markdown(experiment.table(wide_table(table), about, tag[:-1])))
+experiment.table(table, about, "long")
+display(Markdown(experiment.table(wide_table(table), about)))
 
 # %%
 # The networks that the runs start from, on their own source's test images
@@ -74,14 +74,14 @@ display(Markdown(experiment.sources(runs, about)))
 
 # %%
 figure = method_dots(table, profile)
-display(Image(experiment.figure(figure, f"{tag}dots")))
+display(Image(experiment.figure(figure, "dots")))
 
 # %% [markdown]
 # ## What accuracy costs
 
 # %%
 figure = accuracy_against_cost(records, study.design, profile=profile)
-display(Image(experiment.figure(figure, f"{tag}cost")))
+display(Image(experiment.figure(figure, "cost")))
 
 # %% [markdown]
 # ## Who closes the gap between Auto-RGN and Cross-Val?
@@ -91,7 +91,7 @@ display(Image(experiment.figure(figure, f"{tag}cost")))
 
 # %%
 gaps = gap_closed(records, design=study.design)
-experiment.table(gaps, about | {"bench": METHOD}, f"{tag}bench")
+experiment.table(gaps, about | {"bench": METHOD}, "bench")
 display(Markdown(markdown(readable(gaps), {"how": METHOD})))
 
 # %% [markdown]
@@ -109,7 +109,7 @@ display(Markdown(markdown(table_6(), {})))
 
 # %%
 errors = corruption_error_table(records)
-display(Markdown(experiment.table(errors, about, f"{tag}corruption-error")))
+display(Markdown(experiment.table(errors, about, "corruption-error")))
 
 # %% [markdown]
 # ## The claim

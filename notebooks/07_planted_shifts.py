@@ -36,7 +36,9 @@ from surgicalft.report.experiment import Experiment
 from surgicalft.report.planted import comparisons, damage_table, repair_table
 from surgicalft.report.planted_figures import which_repairs
 
-experiment = Experiment.begin("07_planted_shifts", profile, data_dir, device, jobs, progress)
+tag = "" if where == "parameters" else where  # other runs, other figures
+options = (profile, data_dir, device, jobs, progress, tag)
+experiment = Experiment.begin("07_planted_shifts", *options)
 runs = get_planted_study(profile).runs(seeds, where)
 display(Markdown(experiment.headline(runs)))
 

@@ -35,7 +35,9 @@ from surgicalft.report.planted import repair_table
 from surgicalft.report.planted_figures import accumulated_weights
 from surgicalft.report.planted_weights import block_weights, ranked_first, tensor_weights
 
-experiment = Experiment.begin("08_auto_rgn_weights", profile, data_dir, device, jobs, progress)
+tag = "" if where == "parameters" else where  # other runs, other figures
+options = (profile, data_dir, device, jobs, progress, tag)
+experiment = Experiment.begin("08_auto_rgn_weights", *options)
 study = get_planted_study(profile).runs(seeds, where)
 runs = [run for run in study if run.method == AUTO or run.selection == "none"]
 display(Markdown(experiment.headline(runs)))

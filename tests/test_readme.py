@@ -12,9 +12,10 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def test_the_lines_of_python_run():
     names: dict[str, Any] = {}  # a later block goes on with what an earlier one made
     found = [_run(code, names) for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
-    surgical, method, theory = found
+    surgical, method, streams, theory = found
     assert 0 <= surgical["tuned"].test_accuracy <= 100
     assert len(method["tuned"].history[0]["rates"]) == len(list(method["model"].parameters()))
+    assert len(streams["logits"]) == 10
     assert theory["outcome"].holds.mean() > 0.9
 
 

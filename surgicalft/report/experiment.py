@@ -29,13 +29,17 @@ STAND_IN = "Embedded glyphs: a demonstration, not evidence for the paper"
 
 @dataclass(frozen=True)
 class Experiment:
-    """One notebook's: `name` is its folder under figures/, `profile` its budget; `jobs` runs at a time."""
+    """One notebook's: `name` is its folder under figures/, `profile` its budget; `jobs` runs at a time.
+
+    `tag` tells its figures and tables from those of the same profile with other parameters.
+    """
 
     name: str
     profile: Profile
     executor: Executor | StreamExecutor
     store: Store
     jobs: int = 2
+    tag: str = ""
 
     @classmethod
     def begin(
@@ -46,11 +50,12 @@ class Experiment:
         device: str = "cpu",
         jobs: int = 2,
         progress: bool = True,
+        tag: str = "",
     ) -> "Experiment":
         """From a notebook's parameters; ValueError for a profile that does not exist."""
         executor = Executor(find_data(data_dir), device, progress)
         store = Store(project_dir("results") / "runs.sqlite")
-        return cls(name, get_profile(profile), executor, store, jobs)
+        return cls(name, get_profile(profile), executor, store, jobs, tag)
 
     @classmethod
     def begin_streams(
@@ -60,9 +65,11 @@ class Experiment:
         data_dir: str = "",
         device: str = "cpu",
         progress: bool = True,
+        tag: str = "",
     ) -> "Experiment":
         """For runs of test-time adaptation, as many at a time as there are threads; stopped streams go on."""
-        experiment = cls.begin(name, profile, data_dir, device, torch.get_num_threads(), progress)
+        jobs = torch.get_num_threads()
+        experiment = cls.begin(name, profile, data_dir, device, jobs, progress, tag)
         where = find_data(data_dir), device, progress, project_dir("results", "streams")
         return replace(experiment, executor=StreamExecutor(*where))
 
@@ -118,4 +125,4 @@ class Experiment:
 
     def _stem(self, part: str) -> Path:
         folder = project_dir("figures", self.name)
-        return folder / "-".join(filter(None, (self.profile.name, part)))
+        return folder / "-".join(filter(None, (self.profile.name, self.tag, part)))

@@ -47,7 +47,7 @@ def compare(
     streams of different lengths, where there are several models, and for a `last` beyond the stream.
     """
     runs = _Runs(records, mode)
-    parts = {seed: _end(v, last) for seed, v in minus(runs.mean(a), runs.mean(b)).items()}
+    parts = {seed: _end(values, last) for seed, values in runs.difference(a, b).items()}
     where = f"{mode}, {_of_stream(last)} {runs.length:,} images, {runs.where}"
     return _finding(estimate(parts), f"{where}: {runs.words(a)}", runs.words(b))
 
@@ -77,7 +77,7 @@ def wears_off(records: Iterable[Record], part: int, selection: str = "all") -> F
     image. Raises ValueError where `part` is not 1 to half the stream, and as `compare`.
     """
     runs = _Runs(records, "online")
-    gains = minus(runs.mean([selection]), runs.mean(["none"]))
+    gains = runs.difference([selection], ["none"])
     if not 1 <= part <= runs.length // 2:
         raise ValueError(
             f"part must be 1 to {runs.length // 2}, half of the stream's {runs.length}, not {part}"
@@ -116,6 +116,13 @@ class _Runs:
     def where(self) -> str:
         count = len(self.scenarios)
         return self.scenarios[0] if count == 1 else f"mean of {count} scenarios"
+
+    def difference(self, a: Sequence[str], b: Sequence[str]) -> Hits:
+        """Image by image, of the seeds that both have."""
+        found = minus(self.mean(a), self.mean(b))
+        if not found:
+            raise ValueError(f"{self.words(a)} and {self.words(b)} have no seed in common")
+        return found
 
     def mean(self, selections: Sequence[str]) -> Hits:
         """The average of these selections over the scenarios, image by image."""

@@ -40,7 +40,8 @@ def curve(records: Iterable[Record], window: int = WINDOW) -> pd.DataFrame:
 def running(values: Array, window: int = 0, ddof: int = 1) -> tuple[Array, Array]:
     """Mean and standard error sd / sqrt(m) of the first 1, 2, ..., n values, or of the last `window` (0: all) of them.
 
-    values: (n,); both results (n,), NaN where there are fewer than `window`, the error also where m <= ddof.
+    values: (n,), whole numbers, whose sums are exact; both results (n,), NaN where there are fewer than `window`, the
+    error also where m <= ddof.
     """
     n = len(values)
     sums, squares = (np.concatenate([[0.0], np.cumsum(values**power)]) for power in (1, 2))
@@ -65,6 +66,7 @@ def _curve(cell: Cell, none: Hits, window: int) -> pd.DataFrame:
         {
             **{"model": cell.model, "mode": row.mode, "name": row.name(cell.model)},
             **{"label": row.label(cell.model), "method": row.method, "selection": row.selection},
+            "with_reset": row.reset,
             **{"scenario": cell.scenario, "images": ends},
             **_columns("accuracy", cell.hits, ends, 0, ddof=0),
             **_columns("gain", gains, ends, 0),

@@ -35,10 +35,6 @@ WORDS = {  # what a difference is to
     "gain": "minus no adaptation (points)",
     "over_all": "minus tuning all in the same mode (points)",
 }
-PAPER_NOTE = (
-    "Tables 9 and 10, single runs without standard errors, on 9,000 images of CIFAR-10-C and 2,000 of ImageNet-C; "
-    "of a mean, the mean of these"
-)
 _Found = dict[tuple[str, Row, str], Cell]
 
 
@@ -103,9 +99,21 @@ def company_notes(table: pd.DataFrame, what: str = "accuracy") -> dict[str, str]
         "cells": f"{WORDS[what]} (standard error) [the paper's]",
         "streams cut short": f"{', '.join(short)} images" if short else "",
         "failed runs, left out": str(failed) if failed else "",
-        "the paper's values": PAPER_NOTE if table["paper"].notna().any() else "",
+        "the paper's values": paper_note(table),
     }
     return {name: text for name, text in notes.items() if text}
+
+
+def paper_note(table: pd.DataFrame) -> str:
+    """What the paper's values of a stream table are; "" where there are none."""
+    known = table[table["paper"].notna()]
+    sources = sorted({source.split(" (")[0] for source in known["paper_source"]})
+    images = ", ".join(f"{n:,}" for n in sorted(set(known["paper_images"])))
+    means = "; of a mean, the mean over the same corruptions" * bool(
+        (known["n_scenarios"] > 1).any()
+    )
+    note = f"{', '.join(sources)}, on {images} images, without standard errors{means}"
+    return note if len(known) else ""
 
 
 def _row(cell: Cell, found: _Found) -> dict[str, Any]:
@@ -185,5 +193,10 @@ def _text(row: dict[str, Any], what: str) -> str:
     digits = 2 if 0.005 <= error < 0.095 else 1
     sign = "" if what == "accuracy" else "+"
     printed = row.get({"accuracy": "paper", "gain": "paper_gain"}.get(what, ""), math.nan)
-    own = f"{mean:{sign}.{digits}f} ({error:.{digits}f})"
-    return own if math.isnan(printed) else f"{own} [{printed:{sign}.1f}]"
+    own = f"{_whole(mean, digits):{sign}.{digits}f} ({error:.{digits}f})"
+    return own if math.isnan(printed) else f"{own} [{_whole(printed, 1):{sign}.1f}]"
+
+
+def _whole(value: float, digits: int) -> float:
+    """Rounded, and no negative zero."""
+    return round(value, digits) + 0.0

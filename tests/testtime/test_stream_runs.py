@@ -20,7 +20,7 @@ from surgicalft.testtime.executor import StreamExecutor
 from surgicalft.testtime.memo import Learner
 from surgicalft.testtime.online import Online
 from surgicalft.testtime.runs import StreamRun, check
-from surgicalft.testtime.streams import stream
+from surgicalft.testtime.streams import copies, stream
 
 PRETRAIN = Pretrain("glyphs", "resnet8-bn-w8", epochs=1, augment="none", learning_rate=0.05)
 RUN = StreamRun(
@@ -186,6 +186,28 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_computed(changes
 def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(RUN, **changes)
+
+
+def test_copies_of_other_images_are_left_out(real_data):
+    """The 500 exact test images are among the 10,000 of the JPEG copy, whatever corruption hides them."""
+    run = replace(
+        NONE,
+        scenario="cifar10-jpeg-c/fog",
+        model="memo-resnet26-gn",
+        pretrain=None,
+        without="cifar10-lossless",
+        skip=0,
+        n_images=0,
+    )
+    images, _ = StreamExecutor(real_data)._stream(run)
+    assert len(images) == 9500
+
+
+def test_copies_that_are_not_there_cannot_be_left_out(executor, monkeypatch):
+    others = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    monkeypatch.setattr("surgicalft.testtime.executor.copies", lambda a, b: copies(a, others))
+    with pytest.raises(ValueError, match="without='glyphs': 0 copies among"):
+        executor(replace(NONE, without="glyphs"))
 
 
 def test_an_empty_stream_is_refused(executor):
