@@ -176,10 +176,10 @@ STREAM_STUDIES = {
     "embedded": StreamStudy(
         _base(_GLYPHS.model, _GLYPHS.pretrain, augmentations=8, flip=False),
         ("all", "first_layer", "block 1", "last"),
-        Images(_family("glyphs-c", ("spatter", "gaussian_noise")), skip=100, n_images=300),
+        Images(_family("glyphs-c", ("spatter", "gaussian_noise")), skip=100, n_images=200),
         Images(("glyphs-c/spatter", "glyphs-c/gaussian_noise"), n_images=100),
         refinements=(),
-        curve=Images(("glyphs-c/gaussian_noise",), skip=100, n_images=1000),
+        curve=Images(("glyphs-c/gaussian_noise",), skip=100, n_images=600),
     ),
     # Exact test images report; the other copies of CIFAR-10's test images, which are lossy, choose.
     "cifar": StreamStudy(

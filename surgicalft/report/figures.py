@@ -203,13 +203,13 @@ def _label_ends(axes: Axes, ends: dict[str, float], x: float) -> None:
     """Names at the ends of their curves, moved apart where they would cover each other."""
     low, high = axes.get_ylim()
     names = sorted((name for name in ends if not np.isnan(ends[name])), key=ends.__getitem__)
-    heights = _apart([ends[name] for name in names], 0.075 * (high - low))
+    heights = apart([ends[name] for name in names], 0.075 * (high - low))
     for name, height in zip(names, heights, strict=True):
         colour = look(name)[0]
         axes.annotate(name, (x, height), (3, 0), va="center", color=colour, weight="bold", **_LABEL)
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
+def apart(heights: Sequence[float], gap: float) -> list[float]:
     """Ascending heights moved as little as needed to lie `gap` apart: neighbours share the move."""
     groups: list[list[float]] = []
     for height in heights:

@@ -21,20 +21,19 @@ _FORMATS = {
     **dict.fromkeys(("binomial_error", "z", "block accuracy"), ".2f"),
     "forward_passes": ",.0f",
 }
-_ERRORS = {  # which column is whose uncertainty
+_ERRORS = {  # which column is whose uncertainty, where it is not called <name>_error
     "mean": "standard_error",
-    "paper": "paper_error",
     "accuracy": "error",
     "difference": "error",
     "told apart": "error",
-    "worst_group": "worst_group_error",
 }
 
 
 def markdown(frame: pd.DataFrame, settings: dict[str, Any]) -> str:
     """A GitHub table, errors beside means; below it what all rows share, and the settings."""
     shown = pd.DataFrame({_TITLES.get(name, name): _texts(frame, name) for name in frame})
-    shown = shown.drop(columns=[*_ERRORS.values(), "paper_source"], errors="ignore")
+    errors = {column for name in frame if (column := _error(frame, name))}
+    shown = shown.drop(columns=[*errors, *_ERRORS.values(), "paper_source"], errors="ignore")
     own = {_TITLES["mean"], "paper"}
     same = [n for n in shown if len(shown) > 1 and n not in own and shown[n].nunique() == 1]
     notes = {n: shown[n].iloc[0] for n in same}
@@ -55,9 +54,14 @@ def uncertain(mean: float, error: float = math.nan) -> str:
     return f"{mean:.{digits}f} ± " + ("-" if math.isnan(error) else f"{error:.{digits}f}")
 
 
+def _error(frame: pd.DataFrame, name: str) -> str | None:
+    """The column of the uncertainty of `name`, where there is one."""
+    return next((c for c in (_ERRORS.get(name), f"{name}_error") if c in frame), None)
+
+
 def _texts(frame: pd.DataFrame, name: str) -> list[str]:
-    if _ERRORS.get(name) in frame:
-        errors = frame[_ERRORS[name]]
+    if column := _error(frame, name):
+        errors = frame[column]
         return [uncertain(*pair) for pair in zip(frame[name], errors, strict=True)]
     return [_text(name, value) for value in frame[name]]
 
@@ -68,7 +72,8 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, float):
-        return "-" if math.isnan(value) else format(value, _FORMATS.get(name, "g"))
+        rough = ".2f" if name.endswith("_error") else "g"
+        return "-" if math.isnan(value) else format(value, _FORMATS.get(name, rough))
     return str(value) or "-"
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from surgicalft.report.figures import _apart
+from surgicalft.report.figures import apart
 from surgicalft.report.stream_canvas import (
     SMALL,
     canvas,
@@ -91,7 +91,7 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
     names = sorted(ends, key=ends.__getitem__)
-    heights = _apart([ends[name][0] for name in names], 0.062 * (high - low))
+    heights = apart([ends[name][0] for name in names], 0.062 * (high - low))
     words: dict[str, Any] = {"va": "center", "fontsize": SMALL, "weight": "bold"}
     words |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for name, height in zip(names, heights, strict=True):

@@ -13,7 +13,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from surgicalft.report.figures import _apart, accuracy_against_images, which_block
+from surgicalft.report.figures import accuracy_against_images, apart, which_block
 from surgicalft.report.style import look, save
 from surgicalft.report.tables import summary
 from surgicalft.sweep.record import Record
@@ -130,12 +130,12 @@ def test_accuracy_against_images_has_a_line_per_option(record: Make) -> None:
 
 
 def test_labels_at_the_ends_do_not_cover_each_other() -> None:
-    np.testing.assert_allclose(_apart([0.0, 5.0], 1.0), [0.0, 5.0])
-    np.testing.assert_allclose(_apart([1.0, 1.0, 1.3, 9.0], 1.0), [0.1, 1.1, 2.1, 9.0])
+    np.testing.assert_allclose(apart([0.0, 5.0], 1.0), [0.0, 5.0])
+    np.testing.assert_allclose(apart([1.0, 1.0, 1.3, 9.0], 1.0), [0.1, 1.1, 2.1, 9.0])
     generator = np.random.default_rng(0)
     for _ in range(50):
         heights = np.sort(generator.random(6))
-        moved = np.array(_apart(list(heights), 0.1))
+        moved = np.array(apart(list(heights), 0.1))
         assert (np.diff(moved) > 0.1 - 1e-9).all()
         assert moved.mean() == pytest.approx(heights.mean())
 
