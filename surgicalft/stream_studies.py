@@ -191,7 +191,7 @@ STREAM_STUDIES = {
             n_images=250,
             without="cifar10-lossless",
         ),
-        curve=Images(("cifar10-jpeg-c/fog",), skip=250, n_images=4000, without="cifar10-lossless"),
+        curve=Images(("cifar10-jpeg-c/fog",), skip=250, n_images=3000, without="cifar10-lossless"),
     ),
     "paper": StreamStudy(
         _base("memo-resnet26-gn"),
