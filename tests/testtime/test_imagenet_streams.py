@@ -13,14 +13,16 @@ from surgicalft.sweep.store import Store
 from surgicalft.testtime.executor import StreamExecutor
 
 
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(PER_CLASS, "val", (3, 3))
-    monkeypatch.setitem(TOTAL, "val", 3000)
-    monkeypatch.setitem(PUBLISHED, "rvt-small-imagenet", Known("rvt-small", "random", 1000))
-    make_split(tmp_path / "imagenet-c" / "fog" / "5", IDS, 3, (224, 224))
-    return tmp_path
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_split(folder / "imagenet-c" / "fog" / "5", IDS, 3, (224, 224))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SURGICALFT_CACHE", str(folder / "cache"))
+        patch.setitem(PER_CLASS, "val", (3, 3))
+        patch.setitem(TOTAL, "val", 3000)
+        patch.setitem(PUBLISHED, "rvt-small-imagenet", Known("rvt-small", "random", 1000))
+        yield folder
 
 
 def runs(**changes):
