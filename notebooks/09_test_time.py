@@ -104,15 +104,16 @@ if long:
 # %% [markdown]
 # ## The claim
 #
-# Adapting early layers online is no worse than adapting all (two standard errors), and the last layer alone changes
-# next to nothing: under five points. What full tuning gains or loses along the stream is said, hit or miss.
+# The last layer alone, adapted online, changes next to nothing: under five points. Whether early layers beat all, and
+# what full tuning gains or loses along the stream, is said, hit or miss: it hangs on the learning rates.
 
 # %%
-online = [r for r in records if r.settings["method"] == "memo"]
-early, last = early_above_all(online), last_layer_alone(online)
+failed = [r.error for r in (*records, *long) if r.status == "failed"]
+assert not failed, failed[0]
+memo = [r for r in records if r.settings["method"] == "memo"]
+early, last = early_above_all(memo), last_layer_alone(memo)
 print(early.sentence, last.sentence, sep="\n")
 if long:
     print(wears_off(long, part=long[0].n_test // 4).sentence)
     print(early_above_all(long, last=long[0].n_test // 4).sentence)
-assert early.sign >= 0, early.sentence
 assert abs(last.difference) < 5, last.sentence
