@@ -20,6 +20,7 @@ from surgicalft.settings import check_choice
 from surgicalft.split import Features, Split, split
 from surgicalft.testtime.augment import AugMix, augment
 from surgicalft.testtime.entropy import marginal_entropy
+from surgicalft.testtime.learning import Learning
 
 
 @dataclass(frozen=True)
@@ -69,25 +70,16 @@ class Learner:
     def __init__(
         self, network: nn.Module, selection: Selection, memo: Memo, graph: fx.Graph | None = None
     ) -> None:
-        if not selection.parameters:
-            raise ValueError(
-                f"selection {selection.name!r} has no tensors, so nothing can adapt; the network "
-                f"has {[name for name, _ in network.named_parameters()]}"
-            )
+        self.learning = Learning(network, selection, memo.optimizer_of)
         freeze(network, selection)
         self.network, self.selection, self.memo = network.eval(), selection, memo
-        self.parameters = [network.get_parameter(name) for name in selection.parameters]
-        self.optimizer = memo.optimizer_of(self.parameters)
-        self._start = [parameter.detach().clone() for parameter in self.parameters]
+        self.parameters = list(self.learning.named.values())
         self._graph = graph
         self._parts: Split | None = None
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Weights as they were at the start, and an optimiser that remembers nothing."""
-        for parameter, start in zip(self.parameters, self._start, strict=True):
-            parameter.copy_(start)
-        self.optimizer.state.clear()
+        self.learning.reset()
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Features:
@@ -105,8 +97,8 @@ class Learner:
         """One step of the optimiser along these gradients; tensors with None stay where they are."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.learning.optimizer.step()
+        self.learning.optimizer.zero_grad()
 
     @torch.no_grad()
     def predict(self, features: Features) -> Tensor:

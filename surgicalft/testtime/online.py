@@ -84,29 +84,8 @@ class Online:
 
     def state(self) -> dict[str, Tensor]:
         """Weights that learn, and what the optimiser remembers of them."""
-        learner = self.learner
-        found = {}
-        for name, parameter in zip(learner.selection.parameters, learner.parameters, strict=True):
-            found[f"weights/{name}"] = parameter.detach().clone()
-            for entry, value in learner.optimizer.state.get(parameter, {}).items():
-                if value is not None:  # SGD without momentum notes that it has none
-                    found[f"optimizer/{entry}/{name}"] = torch.as_tensor(value).clone()
-        return found
+        return self.learner.learning.state()
 
-    @torch.no_grad()
     def load_state(self, state: dict[str, Tensor]) -> None:
         """What `state` gave; ValueError where it is of another selection."""
-        learner = self.learner
-        weights = {f"weights/{name}" for name in learner.selection.parameters}
-        if weights != {name for name in state if name.startswith("weights/")}:
-            raise ValueError(f"the state is of other tensors than {learner.selection.parameters}")
-        learner.reset()
-        for name, parameter in zip(learner.selection.parameters, learner.parameters, strict=True):
-            parameter.copy_(state[f"weights/{name}"])
-            entries = {
-                key.split("/")[1]: value.to(parameter.device, copy=True)
-                for key, value in state.items()
-                if key.startswith("optimizer/") and key.split("/", 2)[2] == name
-            }
-            if entries:
-                learner.optimizer.state[parameter] = entries
+        self.learner.learning.load_state(state)

@@ -14,6 +14,7 @@ from surgicalft.freezing import freeze
 from surgicalft.optimizers import make_optimizer
 from surgicalft.testtime.entropy import entropy
 from surgicalft.testtime.images import as_bytes
+from surgicalft.testtime.learning import Learning
 
 
 class Tent:
@@ -35,16 +36,11 @@ class Tent:
         optimizer: str = "adam",
         weight_decay: float = 0.0,
     ) -> None:
-        if not selection.parameters:
-            raise ValueError(
-                f"selection {selection.name!r} has no tensors, so nothing can adapt; the network has "
-                f"{[name for name, _ in network.named_parameters()]}"
-            )
         self.network, self.selection = network, selection
-        self._parameters = {name: network.get_parameter(name) for name in selection.parameters}
-        self._start = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         rates = (learning_rate, weight_decay)
-        self._optimizer = make_optimizer(optimizer, self._parameters.values(), *rates)
+        self.learning = Learning(
+            network, selection, lambda tensors: make_optimizer(optimizer, tensors, *rates)
+        )
         freeze(network, selection, norm="train")
         self._norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
         for norm in self._norms:
@@ -63,38 +59,18 @@ class Tent:
             norm.train()
         logits: Tensor = self.network(x)
         entropy(logits).mean().backward()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        self.learning.optimizer.step()
+        self.learning.optimizer.zero_grad()
         return logits.detach()
 
-    @torch.no_grad()
     def reset(self) -> None:
         """Weights as they were at the start, and an optimiser that remembers nothing."""
-        for name, parameter in self._parameters.items():
-            parameter.copy_(self._start[name])
-        self._optimizer.state.clear()
+        self.learning.reset()
 
     def state(self) -> dict[str, Tensor]:
         """Weights that learn, and what the optimiser remembers of them."""
-        found = {}
-        for name, parameter in self._parameters.items():
-            found[f"weights/{name}"] = parameter.detach().clone()
-            for entry, value in self._optimizer.state.get(parameter, {}).items():
-                found[f"optimizer/{entry}/{name}"] = value.clone()
-        return found
+        return self.learning.state()
 
-    @torch.no_grad()
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state` gave: bit-identically; ValueError where it is of other tensors."""
-        there = {key.removeprefix("weights/") for key in state if key.startswith("weights/")}
-        if there != set(self._parameters):
-            raise ValueError(f"the state is of {sorted(there)}, not of {list(self._parameters)}")
-        self.reset()
-        for name, parameter in self._parameters.items():
-            parameter.copy_(state[f"weights/{name}"])
-        for key, value in state.items():
-            kind, *rest = key.split("/", 2)
-            if kind == "optimizer":
-                entry, name = rest
-                parameter = self._parameters[name]
-                self._optimizer.state[parameter][entry] = value.to(parameter.device, copy=True)
+        self.learning.load_state(state)
