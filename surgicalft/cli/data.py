@@ -1,4 +1,4 @@
-"""The command `surgicalft`.
+"""`surgicalft data`: what is here, where it is looked for, and whether a copy is whole.
 
 surgicalft data                every scenario: are its data here, where are they looked for, how to get them
 surgicalft data check NAME     verify a local copy: counts, shapes, sums
@@ -6,18 +6,28 @@ surgicalft data check NAME     verify a local copy: counts, shapes, sums
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from surgicalft.paths import data_dir
 from surgicalft.shifts import families
 from surgicalft.shifts.catalogue import DataSet, data_sets, get_data_set
 
+NAME = "data"
+ABOUT = "every scenario: are its data here, where are they looked for, how to get them"
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 where all went well, 1 where a copy is absent or wrong, 2 where the command is."""
-    parser = _parser()
-    options = parser.parse_args(argv)
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `surgicalft data`."""
+    _add_folder(parser)
+    actions = parser.add_subparsers(dest="action")
+    about = "verify a local copy: counts, shapes, sums"
+    check = actions.add_parser("check", help=about, description=about)
+    _add_folder(check)
+    check.add_argument("name", help="of a data set, as `surgicalft data` gives it")
+
+
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """0, or 1 where a copy is absent or wrong."""
     try:
         root = data_dir(getattr(options, "data_dir", None))
         chosen = get_data_set(options.name) if options.action == "check" else None
@@ -29,23 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    folder = argparse.ArgumentParser(add_help=False)
-    folder.add_argument(
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--data-dir",
         type=Path,
         default=argparse.SUPPRESS,  # else the inner parser's default would replace what was given
         help="the data folder, instead of the environment's SURGICALFT_DATA",
     )
-    parser = argparse.ArgumentParser(prog="surgicalft", description="Surgical fine-tuning.")
-    topics = parser.add_subparsers(dest="topic", required=True)
-    about = "every scenario: are its data here, where are they looked for, how to get them"
-    data = topics.add_parser("data", help=about, description=about, parents=[folder])
-    actions = data.add_subparsers(dest="action")
-    about = "verify a local copy: counts, shapes, sums"
-    check = actions.add_parser("check", help=about, description=about, parents=[folder])
-    check.add_argument("name", help="of a data set, as `surgicalft data` gives it")
-    return parser
 
 
 def listing(root: Path | None) -> list[str]:
