@@ -31,7 +31,7 @@ progress: bool = True  # bars on standard error
 from IPython.display import Image, Markdown, display
 
 from surgicalft.report.experiment import Experiment
-from surgicalft.report.stream_choice import choose_settings
+from surgicalft.report.stream_choice import choose_for_each, choose_settings
 from surgicalft.report.stream_claims import early_above_all, last_layer_alone, wears_off
 from surgicalft.report.stream_curves import curve as curve_of
 from surgicalft.report.stream_figures import curve_figure, stream_figure
@@ -86,20 +86,26 @@ figure = stream_figure(table, relative=True, profile=profile)
 display(Image(experiment.figure(figure, "gain")))
 
 # %% [markdown]
-# ## Figure 4, right: a long stream
+# ## Figure 4, right: long streams
 #
-# Settings are those that were best on this scenario alone.
+# Settings are those that were best on each scenario alone.
 
 # %%
-own = [r for r in tried if r.settings["scenario"] in streams.curve_scenarios]
-best = choose_settings(own)[0] if own and curve else []
-long = experiment.run_streams(streams.curves(best)) if curve else []
+each = choose_for_each(tried, streams.curve_scenarios) if curve else {}
+long = experiment.run_streams(streams.curves(each)) if curve else []
 if long:
     curves = curve_of(long, window=max(50, long[0].n_test // 8))
     about = experiment.company(long, RULE)
     experiment.table(curves, about, "curve")
     figure = curve_figure(curves, profile=profile)
     display(Image(experiment.figure(figure, "curve")))
+
+# %%
+if long:
+    whole = stream_table(long)
+    about = experiment.company(long, RULE) | company_notes(whole)
+    display(Markdown(experiment.table(wide_table(whole), about, "streams")))
+    display(Markdown(experiment.table(wide_table(whole, "gain"), about, "streams-gain")))
 
 # %% [markdown]
 # ## The claim

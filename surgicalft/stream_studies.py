@@ -12,7 +12,9 @@ from surgicalft.testtime.runs import StreamRun
 
 OPTIMIZERS = {"episodic": "adamw", "online": "sgd"}  # appendix A.6: what worked better
 # Appendix A.6's, as remembered: its text lost them. 1e-2 is ours: of early layers 5e-3 was the best there was.
-RATES = {"episodic": (1e-2, 1e-3, 1e-4, 1e-5), "online": (1e-3, 1e-4, 1e-5)}
+EPISODIC_RATES = (1e-2, 1e-3, 1e-4, 1e-5)
+ONLINE_RATES = (1e-3, 1e-4, 1e-5)
+REFINEMENTS = (0.5, 2.0, 5.0)
 TENT = {"optimizer": "adam", "batch_size": 50}  # it takes batches; its publishers' optimiser
 RULE = "settings by accuracy on images that are not reported on"
 TUNED = ("learning_rate", "steps", "weight_decay")  # what is chosen
@@ -61,23 +63,39 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Settings to choose among and the images to choose by, in two rounds as in appendix A.6.
+
+    First `rates` with all `steps` and `decays`, then the best rate times `refinements`. What is named in `only`, a
+    selection or another method, has these rates and no second round.
+    """
+
+    images: Images
+    rates: tuple[float, ...]
+    refinements: tuple[float, ...] = REFINEMENTS
+    steps: tuple[int, ...] = (1,)
+    decays: tuple[float, ...] = (0.0,)
+    only: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def fixed(self, key: Mapping[str, Any]) -> tuple[float, ...]:
+        """The rates in `only` of a mapping with method and selection; empty if there are none."""
+        return self.only.get(key["selection" if key["method"] == "memo" else "method"], ())
+
+
+@dataclass(frozen=True)
 class StreamStudy:
     """`base` says how views are drawn; its scenario is "", its selection "none" and its learning rate 0.
 
     MEMO adapts each of the `selections`, episodic and online; `comparisons` are other methods and what they adapt.
-    Learning rate, steps and weight decay are chosen on the images `choosing` in two rounds, as appendix A.6 does: first
-    `rates`, then the best one times `refinements`; the other images report. `given` has them where nothing is chosen.
+    Learning rate, steps and weight decay are chosen as `choices` say, by mode, on images that do not report; `given`
+    has them where nothing is chosen.
     """
 
     base: StreamRun
     selections: tuple[str, ...]
     reporting: Images
-    choosing: Images | None = None
+    choices: Mapping[str, Choice] = field(default_factory=dict)
     given: StreamRun | None = None
-    rates: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: RATES)  # by mode
-    refinements: tuple[float, ...] = (0.5, 2.0, 5.0)
-    steps: tuple[int, ...] = (1,)
-    decays: tuple[float, ...] = (0.0,)
     curve: Images | None = None  # Figure 4, right
     curve_selections: tuple[str, ...] = ("all", "first_layer", "block 1")
     comparisons: tuple[tuple[str, str], ...] = (("gala", "all"), ("tent", "norms"))
@@ -89,16 +107,20 @@ class StreamStudy:
 
     def first_round(self) -> list[StreamRun]:
         """The grid on the images to choose by; none where settings are given."""
-        return _by_stream(
-            run for key in self._keys() for run in self._grid(key, self.rates[key["mode"]])
-        )
+        found: list[StreamRun] = []
+        for key in self._keys():
+            if choice := self.choices.get(key["mode"]):
+                found += self._grid(choice, key, choice.fixed(key) or choice.rates)
+        return _by_stream(found)
 
     def second_round(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
         """Around what the first one chose: mappings as from `surgicalft.report.stream_choice.choose_settings`."""
         found: list[StreamRun] = []
         for best in chosen:
-            rates = [round(best["learning_rate"] * factor, 12) for factor in self.refinements]
-            found += self._grid(best, rates)
+            choice = self.choices[best["mode"]]
+            if not choice.fixed(best):
+                rates = [round(best["learning_rate"] * by, 12) for by in choice.refinements]
+                found += self._grid(choice, best, rates)
         return _by_stream(found)
 
     def reports(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
@@ -107,14 +129,18 @@ class StreamStudy:
         runs = [run for base in tuned for run in self._each(self.reporting, base)]
         return self.unchanged() + _by_stream(runs)
 
-    def curves(self, chosen: Iterable[Mapping[str, Any]]) -> list[StreamRun]:
-        """Online adaptation to a long stream, with the same settings; none where there is no such stream."""
+    def curves(self, chosen: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[StreamRun]:
+        """Online adaptation to long streams, with the settings chosen for each scenario; none without such streams."""
         if self.curve is None:
             return []
-        tuned = self._given() or [self._tuned(best) for best in chosen]
-        memo = [t for t in tuned if (t.method, t.mode) == ("memo", "online")]
-        wanted = [t for t in memo if t.selection in self.curve_selections]
-        return [run for base in (self.base, *wanted) for run in self._each(self.curve, base)]
+        found = self._each(self.curve, self.base)
+        for scenario in self.curve.scenarios:
+            tuned = self._given() or [self._tuned(best) for best in chosen.get(scenario, ())]
+            memo = [t for t in tuned if (t.method, t.mode) == ("memo", "online")]
+            wanted = [t for t in memo if t.selection in self.curve_selections]
+            stream = replace(self.curve, scenarios=(scenario,))
+            found += [run for base in wanted for run in self._each(stream, base)]
+        return found
 
     @property
     def curve_scenarios(self) -> tuple[str, ...]:
@@ -127,15 +153,15 @@ class StreamStudy:
         names = ("method", "mode", "selection")
         return [dict(zip(names, key, strict=True)) for key in (*memo, *others)]
 
-    def _grid(self, key: Mapping[str, Any], rates: Sequence[float]) -> list[StreamRun]:
-        if self.choosing is None:
-            return []
+    def _grid(
+        self, choice: Choice, key: Mapping[str, Any], rates: Sequence[float]
+    ) -> list[StreamRun]:
         found: list[StreamRun] = []
-        for rate, steps, decay in product(rates, self.steps, self.decays):
+        for rate, steps, decay in product(rates, choice.steps, choice.decays):
             # The comparisons take one step, without decay.
-            if key["method"] == "memo" or (steps, decay) == (self.steps[0], self.decays[0]):
+            if key["method"] == "memo" or (steps, decay) == (choice.steps[0], choice.decays[0]):
                 what = {**key, "learning_rate": rate, "steps": steps, "weight_decay": decay}
-                found += self._each(self.choosing, self._tuned(what), self.seeds[:1])
+                found += self._each(choice.images, self._tuned(what), self.seeds[:1])
         return found
 
     def _tuned(self, best: Mapping[str, Any]) -> StreamRun:
@@ -171,35 +197,63 @@ _GLYPHS = get_profile("embedded")
 _RVT = _base("rvt-small-imagenet", crop="resized")
 _LAYERS = ("all", "first_layer", "first_2_layers", "block 1", "last")
 
+_EXACT = "cifar10-lossless"  # its images are in the JPEG copy too
+_LONG = ("gaussian_noise", "fog", "defocus_blur")  # noise, weather, blur
+
+
+def _both(images: Images, **more: Any) -> dict[str, Choice]:
+    """The same images choose for either mode."""
+    rates = {"episodic": EPISODIC_RATES, "online": ONLINE_RATES}
+    return {mode: Choice(images, rates[mode], **more) for mode in OPTIMIZERS}
+
+
 STREAM_STUDIES = {
     # Mirrored letters are other letters: no flips.
     "embedded": StreamStudy(
         _base(_GLYPHS.model, _GLYPHS.pretrain, augmentations=8, flip=False),
         ("all", "first_layer", "block 1", "last"),
         Images(_family("glyphs-c", ("spatter", "gaussian_noise")), skip=100, n_images=200),
-        Images(("glyphs-c/spatter", "glyphs-c/gaussian_noise"), n_images=100),
-        refinements=(),
+        _both(
+            Images(("glyphs-c/spatter", "glyphs-c/gaussian_noise"), n_images=100), refinements=()
+        ),
         curve=Images(("glyphs-c/gaussian_noise",), skip=100, n_images=600),
     ),
-    # Exact test images report; the other copies of CIFAR-10's test images, which are lossy, choose.
+    # Exact test images report; the other copies of CIFAR-10's test images, which are lossy, choose, and report on
+    # streams longer than there are exact images. Of online rates those are tried that a first look at 250 images of
+    # gaussian noise and fog, at all of ONLINE_RATES and REFINEMENTS, left open.
     "cifar": StreamStudy(
         _base("memo-resnet26-gn"),
         _LAYERS,
         Images(_family("cifar10-lossless-c", CIFAR_CORRUPTIONS)),
-        Images(
-            ("cifar10-jpeg-c/gaussian_noise", "cifar10-jpeg-c/fog"),
-            n_images=250,
-            without="cifar10-lossless",
-        ),
-        curve=Images(("cifar10-jpeg-c/fog",), skip=250, n_images=3000, without="cifar10-lossless"),
+        {
+            "episodic": Choice(
+                Images(_family("cifar10-jpeg-c", _LONG[:2]), n_images=250, without=_EXACT),
+                EPISODIC_RATES,
+            ),
+            "online": Choice(
+                Images(_family("cifar10-jpeg-c", _LONG), n_images=1000, without=_EXACT),
+                ONLINE_RATES,
+                only={
+                    "all": (5e-6, 1e-5, 5e-5),
+                    "first_layer": (5e-4, 1e-3, 2e-3),
+                    "first_2_layers": (5e-4, 1e-3, 2e-3),
+                    "block 1": (1e-4, 5e-4, 2e-3),
+                    "last": (1e-4, 1e-3),
+                    "gala": (5e-5, 1e-4),
+                },
+            ),
+        },
+        curve=Images(_family("cifar10-jpeg-c", _LONG), skip=1000, n_images=4000, without=_EXACT),
     ),
     "paper": StreamStudy(
         _base("memo-resnet26-gn"),
         _LAYERS,
         Images(_family("cifar10-c", CIFAR_CORRUPTIONS), skip=1000),
-        Images(_family("cifar10-c", CIFAR_CORRUPTIONS), n_images=1000),
-        steps=(1, 2),
-        decays=(0.0, 1e-3, 1e-2, 1e-1),
+        _both(
+            Images(_family("cifar10-c", CIFAR_CORRUPTIONS), n_images=1000),
+            steps=(1, 2),
+            decays=(0.0, 1e-3, 1e-2, 1e-1),
+        ),
         curve=Images(("cifar10-c/gaussian_noise",), skip=1000),
     ),
     # Appendix A.6: the settings of Zhang et al., whose code mixes BatchNorm's statistics while it adapts, and the first

@@ -29,8 +29,8 @@ _Case = tuple[str, int]  # scenario and seed
 def choose_settings(records: Iterable[Record]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """For each method, mode, selection and model the setting of highest mean accuracy over scenarios and seeds.
 
-    Only a setting that finished on every scenario and seed that the model has can be chosen; of equals, the smaller
-    learning rate, then fewer steps, then less weight decay. Runs without adaptation choose nothing.
+    Only a setting that finished on every scenario and seed that the model has in that mode can be chosen; of equals,
+    the smaller learning rate, then fewer steps, then less weight decay. Runs without adaptation choose nothing.
 
     Returns what was chosen, mappings with method, mode, selection, model, learning_rate, steps, weight_decay and
     optimizer; and the whole grid, a row per setting, the best first: `accuracy` (%) with `error`, sd / sqrt(n) of
@@ -42,18 +42,27 @@ def choose_settings(records: Iterable[Record]) -> tuple[list[dict[str, Any]], pd
     they see), and where no setting finished everywhere.
     """
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    cases: dict[str, set[_Case]] = defaultdict(set)  # by model
+    cases: dict[tuple[str, str], set[_Case]] = defaultdict(set)  # by mode and model
     for record in {record.id: record for record in records}.values():
         if record.settings["selection"] != "none":
             groups[tuple(record.settings[name] for name in _KEY)].append(record)
-            cases[record.settings["model"]].add(_case(record))
+            cases[record.settings["mode"], record.settings["model"]].add(_case(record))
     if not groups:
         raise ValueError("no records of adaptation, so nothing to choose from")
     found = [(dict(zip(_KEY, key, strict=True)), groups[key]) for key in sorted(groups, key=_place)]
-    grid = pd.concat([_grid(key, own, cases[key["model"]]) for key, own in found])
+    grid = pd.concat([_grid(key, own, cases[key["mode"], key["model"]]) for key, own in found])
     best = grid[grid["chosen"]][[*_KEY, *CHOSEN]].to_dict("records")
     chosen = [{str(name): value for name, value in row.items()} for row in best]
     return chosen, grid.reset_index(drop=True)
+
+
+def choose_for_each(
+    records: Iterable[Record], scenarios: Iterable[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """What `choose_settings` chooses on each of the scenarios alone; those without records of adaptation have none."""
+    tried = [record for record in records if record.settings["selection"] != "none"]
+    own = {name: [r for r in tried if r.settings["scenario"] == name] for name in scenarios}
+    return {name: choose_settings(found)[0] for name, found in own.items() if found}
 
 
 def _place(key: tuple[str, ...]) -> tuple[Any, ...]:

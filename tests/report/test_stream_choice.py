@@ -5,7 +5,7 @@ import math
 import pytest
 from stream_records import adapted
 
-from surgicalft.report.stream_choice import choose_settings
+from surgicalft.report.stream_choice import choose_for_each, choose_settings
 
 FOG, SNOW = "glyphs-c/fog", "glyphs-c/snow"
 
@@ -51,6 +51,24 @@ def test_a_setting_that_lacks_a_scenario_is_not_eligible(gap):
     assert list(grid["eligible"]) == [True, False]
     assert list(grid["n_failed"]) == [0, int(gap is None)]
     assert math.isnan(grid["accuracy"][1]) and math.isnan(grid["behind"][1])
+
+
+def test_each_scenario_alone_may_choose_another_setting():
+    records = [*tried("1111", "0000", 1e-3), *tried("1110", "1100", 1e-4)]
+    found = choose_for_each([*records, adapted("1111", "none", scenario="x")], [FOG, SNOW, "x"])
+    assert {name: [best["learning_rate"] for best in own] for name, own in found.items()} == {
+        FOG: [1e-3],
+        SNOW: [1e-4],
+    }
+
+
+def test_modes_may_be_chosen_on_different_scenarios():
+    fog = [adapted("10", mode="episodic", scenario=FOG, optimizer="adamw")]
+    chosen, _ = choose_settings([*fog, *tried("11", "11", 1e-3)])
+    assert [(best["mode"], best["learning_rate"]) for best in chosen] == [
+        ("episodic", 1e-3),
+        ("online", 1e-3),
+    ]
 
 
 def test_a_scenario_that_only_another_selection_has_is_missing_too():
