@@ -28,7 +28,7 @@ class FirstStep:
     """Gradients of the marginal entropy at the source model's weights, image by image; kept while there is room.
 
     `selection` is what all runs that share it tune, together. An image is known by its seed, which its views were
-    drawn with: one object serves one network, one stream, one kind and number of views.
+    drawn with: one object serves one network, one stream, one kind, number and precision of views.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class FirstStep:
         if missing:
             learner, own = self._learners[job], [seeds[i] for i in missing]
             for seed, views in zip(own, learner.memo.draw(images[missing], own), strict=True):
-                gradients = learner.gradients(learner.features(views))
+                gradients = learner.gradients(learner.view_features(views))
                 found[seed] = dict(zip(learner.selection.parameters, gradients, strict=True))
                 self._keep(seed, found[seed])
         return [found[seed] for seed in seeds]
@@ -126,5 +126,5 @@ class Episodic:
         learner.step([first[name] for name in learner.selection.parameters])
         for step in range(1, self.memo.steps):
             views = self.memo.draw(image, [seed], step)[0]
-            learner.step(learner.gradients(learner.features(views)))
+            learner.step(learner.gradients(learner.view_features(views)))
         return learner.predict(features)

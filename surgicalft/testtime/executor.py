@@ -142,7 +142,7 @@ def _stream_key(run: StreamRun) -> tuple[Any, ...]:
 
 def _first_key(run: StreamRun) -> tuple[Any, ...]:
     """What decides the first gradients of episodes."""
-    views = (run.augmentations, run.crop, run.flip)
+    views = (run.augmentations, run.crop, run.flip, run.precision)
     return (run.model, run.pretrain, run.prior, *_stream_key(run), *views)
 
 

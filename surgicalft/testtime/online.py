@@ -67,10 +67,10 @@ class Online:
         torch.set_num_threads(1)  # of this thread
         images = images.to(self.device)
         drawn = [self.memo.draw(images, seeds, step) for step in range(self.memo.steps)]
-        features = self.learner.features
+        of_views, features = self.learner.view_features, self.learner.features
         return [
             (
-                [features(views[i]) for views in drawn],
+                [of_views(views[i]) for views in drawn],
                 features(to_float(images[i : i + 1], self.device)),
             )
             for i in range(len(images))

@@ -6,7 +6,7 @@ from surgicalft.blocks import Blocks
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import PUBLISHED
 from surgicalft.runs import source_blocks
-from surgicalft.settings import check_choice
+from surgicalft.settings import check_choice, later
 from surgicalft.shifts import get_scenario
 from surgicalft.testtime.augment import AugMix
 from surgicalft.testtime.memo import Memo
@@ -45,6 +45,7 @@ class StreamRun:
     without: str = ""  # a source, whose images (also as lossy copies) are left out
     seed: int = 0  # of the order and, apart from it, of the augmentations
     pretrain: Pretrain | None = None
+    precision: str = later("float32")  # of the views' passes
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
@@ -58,6 +59,10 @@ class StreamRun:
         if self.method in ONLINE and self.mode != "online":
             raise ValueError(
                 f"{self.method} goes along a stream: its mode is 'online', not {self.mode!r}"
+            )
+        if self.method == "tent" and self.precision != "float32":
+            raise ValueError(
+                f"tent draws no views; its precision is 'float32', not {self.precision!r}"
             )
         if self.pretrain and self.pretrain.model != self.model:
             raise ValueError(
@@ -73,6 +78,7 @@ class StreamRun:
             self.steps,
             self.augmentations,
             AugMix(crop=self.crop, flip=self.flip),
+            self.precision,
         )
 
 

@@ -33,9 +33,9 @@ def network() -> nn.Module:
     return load_published(MODEL)
 
 
-def memo(mode):
+def memo(mode, precision="float32"):
     name, rate = OURS[mode]
-    return Memo(rate, name)
+    return Memo(rate, name, precision=precision)
 
 
 def plain_run(selection, mode, n):
@@ -65,12 +65,12 @@ def plain_run(selection, mode, n):
     return _result(start, torch.cat(predicted), images.labels[:n])
 
 
-def our_run(selection, mode, n):
+def our_run(selection, mode, n, precision="float32"):
     model, images = network(), data()
     start = time.perf_counter()
     chosen, graph, some = Blocks.of(model).select(selection), trace(model), images.images[:n]
     kind = Episodic if mode == "episodic" else Online
-    outputs = torch.stack(list(kind(model, chosen, memo(mode), graph)(some, range(n))))
+    outputs = torch.stack(list(kind(model, chosen, memo(mode, precision), graph)(some, range(n))))
     return _result(start, outputs.argmax(1), images.labels[:n])
 
 

@@ -135,9 +135,40 @@ def test_frozen_weights_get_no_gradient_and_those_behind_none_either(images):
     network = network_of("resnet8-gn-w8")
     learner = Learner(network, Blocks.of(network).select("first_layer"), memo_of(), trace(network))
     views = memo_of().draw(images[:1], [0])[0]
-    gradients = learner.gradients(learner.features(views))
+    gradients = learner.gradients(learner.view_features(views))
     assert [g.shape for g in gradients] == [network.conv1.weight.shape]
     assert [n for n, p in network.named_parameters() if p.requires_grad] == ["conv1.weight"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_low_precision_gives_nearly_the_same_gradients_and_the_same_prediction(
+    images, name, selection
+):
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        network, memo = network_of(name), memo_of(precision=precision)
+        learner = Learner(network, Blocks.of(network).select(selection), memo, trace(network))
+        features = learner.view_features(memo.draw(images[:1], [0])[0])
+        gradients = torch.cat([g.flatten() for g in learner.gradients(features)])
+        assert gradients.dtype == torch.float32
+        found[precision] = gradients, learner.predict(learner.features(images[:1] / 255))
+    (exact, prediction), (rough, same) = found["float32"], found["bfloat16"]
+    assert torch.equal(prediction, same)
+    assert not torch.equal(exact, rough)
+    assert torch.cosine_similarity(exact, rough, dim=0) > 0.9
+
+
+@pytest.mark.parametrize("kind", [Episodic, Online])
+def test_low_precision_reaches_the_views(images, kind):
+    def adapted(precision):
+        network = network_of("resnet8-gn-w8")
+        memo = memo_of(precision=precision, learning_rate=0.1)
+        return torch.stack(list(kind(network, Blocks.of(network).select("all"), memo)(images)))
+
+    exact, rough = adapted("float32"), adapted("bfloat16")
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.1)
 
 
 def test_a_selection_without_tensors_is_refused():
@@ -189,6 +220,7 @@ def test_numbers_in_0_to_1_are_taken_as_their_bytes(images):
         ({"learning_rate": float("nan")}, "learning_rate must be finite"),
         ({"weight_decay": -1.0}, "weight_decay must be finite and 0 or more"),
         ({"optimizer": "rprop"}, "optimizer must be one of"),
+        ({"precision": "int8"}, "precision must be one of"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -151,6 +151,9 @@ def test_tent_takes_batches(executor):
         replace(run, mode="episodic")
 
 
+TENT = {"method": "tent", "mode": "online", "optimizer": "adam", "batch_size": 10}
+
+
 def test_a_prior_changes_what_batch_norm_does(executor):
     with_prior = executor(replace(NONE, prior=1))
     assert with_prior["metrics"]["entropy"] != executor(NONE)["metrics"]["entropy"]
@@ -181,6 +184,11 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_computed(changes
         ({"batch_size": 0}, "batch_size must be 1 or more, not 0"),
         ({"crop": "round"}, "crop"),
         ({"prior": -1}, "prior must be 0 or more"),
+        ({"precision": "float16"}, "precision must be one of"),
+        (
+            {**TENT, "precision": "bfloat16"},
+            "tent draws no views; its precision is 'float32', not 'bfloat16'",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
