@@ -97,6 +97,7 @@ class StreamStudy:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     given: StreamRun | None = None
     curve: Images | None = None  # Figure 4, right
+    curve_precision: str = "float32"  # of the views' passes there
     curve_selections: tuple[str, ...] = ("all", "first_layer", "block 1")
     comparisons: tuple[tuple[str, str], ...] = (("gala", "all"), ("tent", "norms"))
     seeds: tuple[int, ...] = (0,)
@@ -133,11 +134,12 @@ class StreamStudy:
         """Online adaptation to long streams, with the settings chosen for each scenario; none without such streams."""
         if self.curve is None:
             return []
-        found = self._each(self.curve, self.base)
+        precision = {"precision": self.curve_precision}
+        found = self._each(self.curve, replace(self.base, **precision))
         for scenario in self.curve.scenarios:
             tuned = self._given() or [self._tuned(best) for best in chosen.get(scenario, ())]
             memo = [t for t in tuned if (t.method, t.mode) == ("memo", "online")]
-            wanted = [t for t in memo if t.selection in self.curve_selections]
+            wanted = [replace(t, **precision) for t in memo if t.selection in self.curve_selections]
             stream = replace(self.curve, scenarios=(scenario,))
             found += [run for base in wanted for run in self._each(stream, base)]
         return found
@@ -243,7 +245,8 @@ STREAM_STUDIES = {
                 },
             ),
         },
-        curve=Images(_family("cifar10-jpeg-c", _LONG), skip=1000, n_images=4000, without=_EXACT),
+        curve=Images(_family("cifar10-jpeg-c", _LONG), skip=1000, without=_EXACT),
+        curve_precision="bfloat16",
     ),
     "paper": StreamStudy(
         _base("memo-resnet26-gn"),

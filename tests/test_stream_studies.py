@@ -114,6 +114,7 @@ def test_curves_take_the_settings_that_were_chosen_for_their_scenario():
     assert [run.scenario for run in none] == list(study.curve_scenarios)
     assert first.learning_rate == 1e-4
     of_fog = next(run for run in none if run.scenario == fog)
+    assert of_fog.precision == study.curve_precision
     assert everything == replace(
         of_fog, mode="online", selection="all", optimizer="sgd", learning_rate=1e-4
     )
