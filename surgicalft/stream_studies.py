@@ -134,12 +134,16 @@ class StreamStudy:
         """Online adaptation to long streams, with the settings chosen for each scenario; none without such streams."""
         if self.curve is None:
             return []
-        precision = {"precision": self.curve_precision}
-        found = self._each(self.curve, replace(self.base, **precision))
+        precision = self.curve_precision
+        found = self._each(self.curve, replace(self.base, precision=precision))
         for scenario in self.curve.scenarios:
             tuned = self._given() or [self._tuned(best) for best in chosen.get(scenario, ())]
             memo = [t for t in tuned if (t.method, t.mode) == ("memo", "online")]
-            wanted = [replace(t, **precision) for t in memo if t.selection in self.curve_selections]
+            wanted = [
+                replace(t, precision=precision)
+                for t in memo
+                if t.selection in self.curve_selections
+            ]
             stream = replace(self.curve, scenarios=(scenario,))
             found += [run for base in wanted for run in self._each(stream, base)]
         return found
