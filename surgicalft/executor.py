@@ -62,6 +62,10 @@ class Executor:
         self._starts: dict[tuple[str, Pretrain | None, Planted | None], Start] = {}
         self._benches: Recent[Bench] = Recent(2)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process travel the settings; what was loaded stays here."""
+        return type(self), (self.data_dir, self.device, False, self.unreadable)
+
     def prepare(self, runs: Sequence[Run]) -> None:
         """Check all runs, then load or train their source models, with all cores and a progress bar.
 

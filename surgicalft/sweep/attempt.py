@@ -38,6 +38,12 @@ def attempt(run: R, execute: Execute[R]) -> Record:
             return _stamped(start, **known)
 
 
+def failed(run: Any, error: Exception) -> Record:
+    """The record of a run that could not be computed, for a reason outside `execute`."""
+    known = {"id": identity(run), "settings": as_dict(run), "versions": versions()}
+    return _stamped(time.perf_counter(), **known, status="failed", error=_text(error))
+
+
 def _stamped(start: float, **known: Any) -> Record:
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record = Record(**known, wall_time=time.perf_counter() - start, created=created)

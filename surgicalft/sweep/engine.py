@@ -1,4 +1,4 @@
-"""Runs what the store lacks: in one process, one run at a time or in threads.
+"""Runs what the store lacks: in one process, one run at a time or in threads, or on a Dask cluster.
 
 On a CPU every run computes with one thread of PyTorch, however many runs go on beside it: its bits
 then depend neither on the number of cores nor on its neighbours (the thread count decides in which
@@ -9,18 +9,18 @@ generator: `execute` must draw from generators of its own.
 
 import ctypes
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 from surgicalft.settings import identity
 from surgicalft.sweep.attempt import Execute, attempt
+from surgicalft.sweep.bar import Bar
 from surgicalft.sweep.store import Record, Store
 
 R = TypeVar("R")  # the settings of a run, a frozen dataclass
@@ -35,6 +35,8 @@ def run_all(
     retry_failed: bool = False,
     prepare: Callable[[Sequence[R]], None] | None = None,
     threads_per_run: int = 1,
+    cluster: str = "",
+    workers: int | None = None,
 ) -> list[Record]:
     """The records of `runs`, in their order: from the store, or computed and stored as they end.
 
@@ -48,25 +50,33 @@ def run_all(
         computed, if there are any; what it raises ends the sweep there: a mistake in asking shows at once,
         not as a thousand failed records.
     threads_per_run: PyTorch's threads within a run on the CPU; another number may change last bits.
+    cluster: "" is this process; "local" starts processes here, `workers` of them (default: one for each core or
+        graphics card); an address such as "tcp://host:8786" is any Dask scheduler. `execute` must be picklable then.
 
-    Raises ValueError if jobs < 1, and StoreError if a record can't be stored. That and an
-    interruption (Ctrl-C) stop all runs; those that had finished are kept.
+    Raises ValueError if jobs < 1, StoreError if a record can't be stored, and ClusterError if a cluster can't be
+    reached, doesn't fit or is lost. That and an interruption (Ctrl-C) stop all runs; those that had finished are
+    kept, and the same call goes on from there.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
     ids = [identity(run) for run in runs]
-    records = {id: record for id in dict.fromkeys(ids) if (record := store.get(id))}
+    records = store.among(ids)
     if retry_failed:
         records = {id: record for id, record in records.items() if record.status != "failed"}
     missing = [run for id, run in dict(zip(ids, runs, strict=True)).items() if id not in records]
     if prepare and missing:
         prepare(missing)
-    with (
-        _torch_threads(threads_per_run),
-        closing(_Bar(records, len(missing), progress)) as bar,
-        closing(_records(missing, execute, jobs, threads_per_run)) as finished,
-    ):
-        for record in finished:
+    with ExitStack() as stack:
+        stack.enter_context(_torch_threads(threads_per_run))
+        if cluster and missing:
+            from surgicalft.sweep.cluster import connect, on_cluster  # Dask is slow to import
+
+            client = stack.enter_context(connect(cluster, workers))
+            found = on_cluster(missing, execute, client, threads_per_run)
+        else:
+            found = _records(missing, execute, jobs, threads_per_run)
+        bar = stack.enter_context(closing(Bar(records, len(missing), progress)))
+        for record in stack.enter_context(closing(found)):
             store.put(record)
             records[record.id] = record
             bar.advance(record)
@@ -128,30 +138,3 @@ def _torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class _Bar:
-    """Progress over all runs asked for; those in the store count as done from the start."""
-
-    def __init__(self, stored: Mapping[str, Record], missing: int, shown: bool) -> None:
-        self._stored = len(stored)
-        self._failed = sum(record.status == "failed" for record in stored.values())
-        self._bar = tqdm(
-            total=self._stored + missing,
-            initial=self._stored,
-            disable=not shown,
-            desc="runs",
-            unit="run",
-        )
-        self._tell()
-
-    def advance(self, record: Record) -> None:
-        self._failed += record.status == "failed"
-        self._tell()
-        self._bar.update()
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def _tell(self) -> None:
-        self._bar.set_postfix(stored=self._stored, failed=self._failed, refresh=False)

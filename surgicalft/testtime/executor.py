@@ -56,6 +56,10 @@ class StreamExecutor:
         self._firsts: Recent[FirstStep] = Recent(1)  # it may be large
         self._tuned: dict[tuple[Any, ...], set[str]] = {}  # by the runs that share a first step
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process travel the settings; what was loaded stays here."""
+        return type(self), (self.data_dir, self.device, False, self.progress_dir, self.every)
+
     def prepare(self, runs: Sequence[StreamRun]) -> None:
         """Check all runs, then load or train their source models.
 
