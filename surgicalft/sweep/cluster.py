@@ -96,9 +96,11 @@ def _stream(
     queue, asked = iter(runs), {}
 
     def submit(count: int) -> list[Any]:
-        futures = [(client.submit(work, run, **how), run) for run in islice(queue, count)]
-        asked.update({future.key: run for future, run in futures})
-        return [future for future, _ in futures]
+        some = list(islice(queue, max(0, count)))
+        # Pickled here: a scheduler need not know what workers do.
+        futures = [client.submit(work, cloudpickle.dumps(run), **how) for run in some]
+        asked.update({future.key: run for future, run in zip(futures, some, strict=True)})
+        return futures
 
     pending = as_completed(submit(_room(client)))
     for future in pending:
@@ -130,13 +132,13 @@ class KilledWorkers(RuntimeError):
     """A run took its workers with it, each time it was tried: memory, most likely."""
 
 
-def _there(pickled: bytes, threads: int, wanted: dict[str, str], run: Any) -> Record:
-    """On the worker: the run's record."""
+def _there(pickled: bytes, threads: int, wanted: dict[str, str], asked: bytes) -> Record:
+    """On the worker: the record of the run that `asked` is, by the executor that `pickled` is."""
     if (own := _told_apart(versions())) != _told_apart(wanted):
         raise RuntimeError(f"the worker has {own}, who asked has {_told_apart(wanted)}")
     torch.set_num_threads(threads)
     _take_own_card()
-    execute = _executor(pickled)
+    execute, run = _executor(pickled), cloudpickle.loads(asked)
     if prepare := getattr(execute, "prepare", None):
         with _LOCK:  # a worker of several threads loads what they share once
             try:
