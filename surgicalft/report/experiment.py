@@ -1,5 +1,6 @@
 """What the notebooks on deep networks share: where runs are executed and kept, and where figures and tables go."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,8 @@ STAND_IN = "Embedded glyphs: a demonstration, not evidence for the paper"
 class Experiment:
     """One notebook's: `name` is its folder under figures/, `profile` its budget; `jobs` runs at a time.
 
-    `tag` tells its figures and tables from those of the same profile with other parameters.
+    `tag` tells its figures and tables from those of the same profile with other parameters. `cluster` is where runs
+    are computed, see `surgicalft.sweep.engine.run_all`: the environment's SURGICALFT_CLUSTER, or this process.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Experiment:
     store: Store
     jobs: int = 2
     tag: str = ""
+    cluster: str = ""
 
     @classmethod
     def begin(
@@ -55,7 +58,8 @@ class Experiment:
         """From a notebook's parameters; ValueError for a profile that does not exist."""
         executor = Executor(find_data(data_dir), device, progress)
         store = Store(project_dir("results") / "runs.sqlite")
-        return cls(name, get_profile(profile), executor, store, jobs, tag)
+        cluster = os.environ.get("SURGICALFT_CLUSTER", "")
+        return cls(name, get_profile(profile), executor, store, jobs, tag, cluster)
 
     @classmethod
     def begin_streams(
@@ -100,7 +104,8 @@ class Experiment:
 
     def _run(self, runs: Sequence[Any], jobs: int, threads: int = 1) -> list[Record]:
         executor: Any = self.executor  # of such runs
-        how = {"prepare": executor.prepare, "threads_per_run": threads}
+        how: dict[str, Any] = {"prepare": executor.prepare, "threads_per_run": threads}
+        how["cluster"] = self.cluster
         return run_all(runs, self.store, executor, jobs, executor.progress, **how)
 
     def company(self, records: Sequence[Record], rule: str = "target_valid") -> dict[str, Any]:

@@ -12,7 +12,20 @@ from surgicalft.runs import Run
 def experiment(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text("")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SURGICALFT_CLUSTER", raising=False)
     return Experiment.begin("NN_topic", "embedded", progress=False)
+
+
+@pytest.mark.parametrize("cluster", ["", "local", "tcp://scheduler:8786"])
+def test_the_environment_says_where_runs_are_computed(experiment, monkeypatch, cluster):
+    asked = []
+    monkeypatch.setenv("SURGICALFT_CLUSTER", cluster)
+    monkeypatch.setattr(
+        "surgicalft.report.experiment.run_all", lambda *runs, **how: asked.append(how) or []
+    )
+    there = Experiment.begin("NN_topic", "embedded", progress=False)
+    there.run([])
+    assert asked[0]["cluster"] == cluster and experiment.cluster == ""
 
 
 def test_runs_are_executed_once_and_written_by_profile(experiment, tmp_path, monkeypatch):
