@@ -182,7 +182,7 @@ def _resources(client: Client, execute: object) -> dict[str, int] | None:
     """What a run needs of its worker; ClusterError where nobody has it, since it would wait for ever."""
     if not str(getattr(execute, "device", "cpu")).startswith("cuda"):
         return None
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = client.scheduler_info()["workers"]
     if not any(worker["resources"].get(GPU) for worker in workers.values()):
         raise ClusterError(
             f"device 'cuda' needs a worker with the resource {GPU}, and none of {len(workers)} declares it: "

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from surgicalft.blocks import Selection
 from surgicalft.freezing import freeze
+from surgicalft.models.recipe import PRECISIONS
 from surgicalft.optimizers import OPTIMIZERS, make_optimizer
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import check_choice
@@ -21,8 +22,6 @@ from surgicalft.split import Features, Split, split
 from surgicalft.testtime.augment import AugMix, augment
 from surgicalft.testtime.entropy import marginal_entropy
 from surgicalft.testtime.learning import Learning
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
