@@ -49,7 +49,7 @@ def connect(cluster: str, workers: int | None = None, timeout: float = 30.0) -> 
         return
     if "://" not in cluster:
         raise ValueError(
-            f"cluster must be {LOCAL!r} or a scheduler's address such as 'tcp://host:8786', not {cluster!r}"
+            f"cluster must be {LOCAL!r}, 'auto' or a scheduler's address such as 'tcp://host:8786', not {cluster!r}"
         )
     try:
         client = Client(cluster, timeout=timeout)

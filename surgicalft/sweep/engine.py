@@ -51,7 +51,8 @@ def run_all(
         not as a thousand failed records.
     threads_per_run: PyTorch's threads within a run on the CPU; another number may change last bits.
     cluster: "" is this process; "local" starts processes here, `workers` of them (default: one for each core or
-        graphics card); an address such as "tcp://host:8786" is any Dask scheduler. `execute` must be picklable then.
+        graphics card); "auto" is the faster of these two, as `surgicalft.sweep.measure` finds; an address such as
+        "tcp://host:8786" is any Dask scheduler. Except in this process, `execute` must be picklable.
 
     Raises ValueError if jobs < 1, StoreError if a record can't be stored, and ClusterError if a cluster can't be
     reached, doesn't fit or is lost. That and an interruption (Ctrl-C) stop all runs; those that had finished are
@@ -66,6 +67,8 @@ def run_all(
     missing = [run for id, run in dict(zip(ids, runs, strict=True)).items() if id not in records]
     if prepare and missing:
         prepare(missing)
+    if cluster == "auto":
+        cluster = _measured(progress) if missing else ""
     with ExitStack() as stack:
         stack.enter_context(_torch_threads(threads_per_run))
         if cluster and missing:
@@ -81,6 +84,12 @@ def run_all(
             records[record.id] = record
             bar.advance(record)
     return [records[id] for id in ids]
+
+
+def _measured(progress: bool) -> str:
+    from surgicalft.sweep.measure import fastest  # needs networks, which need no engine
+
+    return fastest(progress)
 
 
 def _records(

@@ -105,7 +105,10 @@ def test_an_address_where_nobody_answers():
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ({"cluster": "locl"}, "cluster must be 'local' or a scheduler's address .* not 'locl'"),
+        (
+            {"cluster": "locl"},
+            "cluster must be 'local', 'auto' or a scheduler's address .* not 'locl'",
+        ),
         ({"cluster": "local", "workers": 0}, "workers must be at least 1, not 0"),
     ],
 )
