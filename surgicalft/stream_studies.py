@@ -245,7 +245,7 @@ STREAM_STUDIES = {
                     "first_2_layers": (5e-4, 1e-3, 2e-3),
                     "block 1": (1e-4, 5e-4, 2e-3),
                     "last": (1e-4, 1e-3),
-                    "gala": (5e-5, 1e-4),
+                    "gala": (5e-5,),
                 },
             ),
         },
