@@ -21,9 +21,10 @@ def test_the_lines_of_python_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}  # a later block goes on with what an earlier one made
     here = [code for code in blocks() if not any(package in code for package in ELSEWHERE)]
-    surgical, method, streams, sweep, theory = [_run(code, names) for code in here]
+    surgical, method, streams, sweep, table, theory = [_run(code, names) for code in here]
     assert [r.settings["selection"] for r in sweep["records"]] == ["block 1"] * 2 + ["last"] * 2
     assert all(r.status == "finished" for r in sweep["records"])
+    assert len(table["means"]) == 2
     assert 0 <= surgical["tuned"].test_accuracy <= 100
     assert len(method["tuned"].history[0]["rates"]) == len(list(method["model"].parameters()))
     assert len(streams["logits"]) == 10

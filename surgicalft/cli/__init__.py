@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from surgicalft.cli import data
+from surgicalft.cli import data, results
 
-TOPICS = (data,)  # modules with NAME, ABOUT, add(parser) and run(options, parser)
+TOPICS = (data, results)  # modules with NAME, ABOUT, add(parser) and run(options, parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,25 +40,26 @@ def write_frame(frame: Callable[[], pd.DataFrame], path: Path) -> None:
         _one_type_per_column(frame()).to_parquet(path, index=False)
 
 
+def leaves(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, `pretrain.epochs`; lists as JSON text."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            flat |= leaves(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
 def _flat(record: Record) -> dict[str, Any]:
     own = {f.name: getattr(record, f.name) for f in fields(Record) if f.name not in _NESTED}
     settings = {
         f"settings.{name}" if name in own else name: value
-        for name, value in _leaves(record.settings).items()
+        for name, value in leaves(record.settings).items()
     }
     first = {name: own.pop(name) for name in ("id", "status")}
-    measured = _leaves(record.metrics, "metrics.")
-    return first | settings | own | measured | _leaves(record.versions, "versions.")
-
-
-def _leaves(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _leaves(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(value) if isinstance(value, list | tuple) else value
-    return flat
+    measured = leaves(record.metrics, "metrics.")
+    return first | settings | own | measured | leaves(record.versions, "versions.")
 
 
 def _one_type_per_column(frame: pd.DataFrame) -> pd.DataFrame:
