@@ -6,9 +6,9 @@ over ROUNDS of its seconds / ours for an image, ours with what is done once for 
 their own on the same real images; seconds are never asserted. Measure on an idle machine.
 
 Three rounds, float32: episodic 1.4 times (all), 2.1 (first layer) and 3.9 (last), online 1.3, 1.7 and 3.4. With the
-views in bfloat16, on a processor with instructions for it: episodic 1.9, 4.2 and 5.0. Accuracies are the same: of 300 images bfloat16 tipped one (all) and none (others). The bars
-are put to bfloat16; that of the last layer is missed. Milliseconds for an image in float32, single runs, two Zen 4
-cores of a shared machine, without what is done once:
+views in bfloat16, on a processor with instructions for it: episodic 1.9, 4.2 and 5.0. Accuracies are the same: of 300
+images bfloat16 tipped one (all) and none (others). The bars are put to bfloat16; that of the last layer is missed.
+Milliseconds for an image in float32, single runs, two Zen 4 cores of a shared machine, without what is done once:
 
                        plain   episodic   online
     all                 140        93       100    32 views forward and back
@@ -19,8 +19,7 @@ The plain loop's augmentations take 20, its passes on two threads 100, the rest 
 below 2 for the prediction; convolutions are 86 % of the rest, at 70 to 110 of the 122 GFLOP/s that a core can do. So
 8 times is out of reach for the last layer in float32: 33 images forward are 3.6 GFLOP, 15 ms at full speed, 27 as
 they are. In bfloat16 an image takes 36 ms of one core, 22 of them convolutions at 160 GFLOP/s: without anything else
-the two cores would be 12 times as fast as the plain loop, with all else at most 7. Channels last the
-convolutions gain 10 ms of one core's 47, which GroupNorm's kernel for that layout loses again. What does help is not
+the two cores would be 12 times as fast as the plain loop, with all else at most 7. Channels last the convolutions gain 10 ms of one core's 47, which GroupNorm's kernel for that layout loses again. What does help is not
 to compute twice: runs that share a `FirstStep`, five selections at three rates, take one pass of all for all fifteen.
 
 Online, an image's views have to wait for the weights that the last image left: the bound is one forward and backward
