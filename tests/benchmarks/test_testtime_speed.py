@@ -19,8 +19,9 @@ The plain loop's augmentations take 20, its passes on two threads 100, the rest 
 below 2 for the prediction; convolutions are 86 % of the rest, at 70 to 110 of the 122 GFLOP/s that a core can do. So
 8 times is out of reach for the last layer in float32: 33 images forward are 3.6 GFLOP, 15 ms at full speed, 27 as
 they are. In bfloat16 an image takes 36 ms of one core, 22 of them convolutions at 160 GFLOP/s: without anything else
-the two cores would be 12 times as fast as the plain loop, with all else at most 7. Channels last the convolutions gain 10 ms of one core's 47, which GroupNorm's kernel for that layout loses again. What does help is not
-to compute twice: runs that share a `FirstStep`, five selections at three rates, take one pass of all for all fifteen.
+the two cores would be 12 times as fast as the plain loop, with all else at most 7. Channels last the convolutions
+gain 10 ms of one core's 47, which GroupNorm's kernel for that layout loses again. What does help is not to compute
+twice: runs that share a `FirstStep`, five selections at three rates, take one pass of all for all fifteen.
 
 Online, an image's views have to wait for the weights that the last image left: the bound is one forward and backward
 pass on all cores (74 ms for all, 52 for the first layer, when nothing else runs), and the rest is made ahead.
