@@ -102,12 +102,17 @@ def _stream(
         asked.update({future.key: run for future, run in zip(futures, some, strict=True)})
         return futures
 
-    pending = as_completed(submit(_room(client)))
+    pending, suspects = as_completed(submit(_room(client))), []
     for future in pending:
         run = asked.pop(future.key)
-        yield _record(future, run)
+        if future.status == "error" and isinstance(future.exception(), KilledWorker):
+            suspects.append(run)
+        else:
+            yield _record(future, run)
         future.release()
         pending.update(submit(_room(client) - len(asked)))  # workers may have come or gone
+    for run in suspects:  # alone: a run may only have waited on workers that another one killed
+        yield _record(client.submit(work, cloudpickle.dumps(run), **how), run)
 
 
 def _room(client: Client) -> int:

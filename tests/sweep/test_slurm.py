@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Port 8787:UserWarning"
+    ),  # of the dashboard, taken by another
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Dask's sockets, when it closes
+]
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
