@@ -8,6 +8,7 @@ several workers with it is a failed record.
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
@@ -17,6 +18,7 @@ import cloudpickle
 import torch
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
 from distributed.comm.core import CommClosedError
+from tornado.ioloop import PeriodicCallback
 
 from surgicalft.sweep.attempt import Execute, attempt, failed, versions
 from surgicalft.sweep.record import Record
@@ -24,6 +26,7 @@ from surgicalft.sweep.record import Record
 R = TypeVar("R")  # the settings of a run, a frozen dataclass
 LOCAL = "local"
 GPU = "GPU"  # the resource that a worker with a graphics card declares
+REPAIR = 2.0  # seconds between looks at a local cluster's workers
 AHEAD = 2  # tasks in flight for each thread of a worker: one runs, one waits
 _LOST = (CommClosedError, TimeoutError, OSError)
 _LOCK = threading.Lock()
@@ -105,31 +108,40 @@ def _stream(
     pending, suspects = as_completed(submit(_room(client))), []
     for future in pending:
         run = asked.pop(future.key)
-        if future.status == "error" and isinstance(future.exception(), KilledWorker):
+        try:
+            yield _record(future)
+        except KilledWorkers:
             suspects.append(run)
-        else:
-            yield _record(future, run)
         future.release()
         pending.update(submit(_room(client) - len(asked)))  # workers may have come or gone
     for run in suspects:  # alone: a run may only have waited on workers that another one killed
-        yield _record(client.submit(work, cloudpickle.dumps(run), **how), run)
+        try:
+            yield _record(client.submit(work, cloudpickle.dumps(run), **how))
+        except KilledWorkers as error:
+            yield failed(run, error)
 
 
 def _room(client: Client) -> int:
     return AHEAD * max(1, sum(client.nthreads().values()))
 
 
-def _record(future: Any, run: Any) -> Record:
-    """What the worker sent; a failed record where the run took its workers with it."""
-    if future.cancelled():
-        raise ClusterError("the scheduler was lost or forgot a run; ask again to go on")
-    error = future.exception()
-    if isinstance(error, KilledWorker):
+def _record(future: Any) -> Record:
+    """What the worker sent; KilledWorkers where the run, or one beside it, took its workers with it.
+
+    It is the result that tells, and not the future's status: until it is here it may be lost with the worker that
+    holds it, and then Dask computes it again.
+    """
+    try:
+        record: Record = future.result()
+    except KilledWorker as error:
         died = f"{error.allowed_failures + 1} workers died while they computed it"
-        return failed(run, KilledWorkers(died))
-    if error is not None:
+        raise KilledWorkers(died) from error
+    except CancelledError as error:
+        raise ClusterError("the scheduler was lost or forgot a run; ask again to go on") from error
+    except Exception as error:
+        if future.status != "error":  # it came from the connection, not from the worker
+            raise
         raise ClusterError(f"a worker could not start a run: {error}") from error
-    record: Record = future.result()
     return record
 
 
@@ -202,7 +214,25 @@ def _local(workers: int | None) -> Iterator[LocalCluster]:
     cards = torch.cuda.device_count()
     how: dict[str, Any] = {"resources": {GPU: 1}} if cards else {}
     count = workers or cards or os.cpu_count() or 1
-    with LocalCluster(
-        n_workers=count, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1", **how
-    ) as local:
+    with (
+        LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1", **how
+        ) as local,
+        _kept_whole(local, count),
+    ):
         yield local
+
+
+@contextmanager
+def _kept_whole(local: LocalCluster, count: int) -> Iterator[None]:
+    """Dask drops a worker that is not back 15 s after a death, or dies again as it starts: ask for it anew.
+
+    Without this the last worker of a cluster can be gone for good, and a sweep waits for ever.
+    """
+    again, loop = PeriodicCallback(lambda: local.scale(count), REPAIR * 1000), local.loop
+    assert loop is not None  # a cluster that has started has one
+    loop.add_callback(again.start)
+    try:
+        yield
+    finally:
+        loop.add_callback(again.stop)

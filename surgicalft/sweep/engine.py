@@ -8,6 +8,7 @@ generator: `execute` must draw from generators of its own.
 """
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -17,6 +18,7 @@ from itertools import islice
 from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 from surgicalft.settings import identity
 from surgicalft.sweep.attempt import Execute, attempt
@@ -45,6 +47,7 @@ def run_all(
         valid_loss, test_accuracy, n_test, provenance, device). An exception makes a failed record,
         with the exception's `history` if it has one, and the sweep goes on.
     jobs: runs at a time, >= 1. Results are bit for bit the same for any number.
+    progress: show a bar on standard error, and once the address of Dask's dashboard if a cluster computes.
     retry_failed: compute again what is in the store as failed.
     prepare: called once, in this thread and with all of PyTorch's threads, with the runs that have to be
         computed, if there are any; what it raises ends the sweep there: a mistake in asking shows at once,
@@ -75,6 +78,8 @@ def run_all(
             from surgicalft.sweep.cluster import connect, on_cluster  # Dask is slow to import
 
             client = stack.enter_context(connect(cluster, workers))
+            if progress:
+                tqdm.write(f"dashboard: {client.dashboard_link}", file=sys.stderr)
             found = on_cluster(missing, execute, client, threads_per_run)
         else:
             found = _records(missing, execute, jobs, threads_per_run)

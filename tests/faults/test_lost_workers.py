@@ -9,10 +9,12 @@ import threading
 import time
 from dataclasses import replace
 
+import dask
 import pytest
 from coordinator import Step, execute
+from distributed import wait
 
-from surgicalft.sweep.cluster import ClusterError, connect
+from surgicalft.sweep.cluster import ClusterError, _record, connect
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.store import Store
 
@@ -42,6 +44,37 @@ def test_runs_that_end_badly_leave_their_reason(tmp_path, store):
     calm = go([replace(run, fault="") for run in runs], store, "")
     for i in (0, 3, 5):
         assert records[i].valid_loss == calm[i].valid_loss
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_one_worker_that_is_killed_again_and_again_costs_only_the_killers(tmp_path, store, seconds):
+    """Runs that had finished, but whose results still lay on the dead worker, are computed again."""
+    faults = ("", "kills its worker", "", "", "kills its worker", "")
+    runs = [Step(i, seconds, fault, str(tmp_path)) for i, fault in enumerate(faults)]
+    with connect("local", workers=1) as client:
+        records = go(runs, store, client.scheduler.address)
+    failed = [record.error for record in records if record.status == "failed"]
+    assert [record.status == "failed" for record in records] == ["kills" in f for f in faults]
+    assert all("workers died while they computed it" in error for error in failed)
+
+
+def test_a_result_lost_with_its_worker_is_computed_again(tmp_path):
+    """The worker dies between its run's end and the answer's arrival."""
+    with connect("local", workers=1) as client:
+        future = client.submit(execute, Step(0, folder=str(tmp_path)), pure=False)
+        wait(future)
+        (pid,) = client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        assert _record(future)["epoch"] == 0
+
+
+def test_a_worker_that_dask_gives_up_is_started_anew():
+    soon = {"distributed.deploy.lost-worker-timeout": "1s"}
+    with dask.config.set(soon), connect("local", workers=1) as client:
+        before = client.submit(os.getpid, pure=False).result()
+        client.sync(client.cluster.workers[0].close)
+        assert client.submit(os.getpid, pure=False).result(timeout=120) != before
 
 
 def test_a_killed_scheduler_ends_the_sweep_and_the_next_call_goes_on(tmp_path, store):

@@ -92,6 +92,11 @@ def test_what_cannot_be_prepared_on_a_worker_is_a_failed_record(address, store):
     assert record.status == "failed" and record.error == "FileNotFoundError: no source model here"
 
 
+def test_the_dashboard_is_named_once(address, store, capsys):
+    go(store, address, progress=True)
+    assert capsys.readouterr().err.count("dashboard: http://127.0.0.1:") == 1
+
+
 def test_an_address_where_nobody_answers():
     with (
         pytest.raises(
