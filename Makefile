@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN) -m pytest -n logical --maxprocesses 4
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce evidence notebooks test test-all test-latest benchmarks check format format-check lint types clean
+.PHONY: help install reproduce evidence notebooks browser test test-all test-latest benchmarks check format format-check lint types clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1 | /p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -33,26 +33,28 @@ define make_venv
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 endef
 
-reproduce: $(STAMP)  ## execute every notebook on the embedded data; figures and tables go to figures/
-	$(BIN) -m surgicalft.notebooks reproduce
+reproduce: $(STAMP)  ## execute every notebook on the embedded data; figures, tables and a report to read
+	$(BIN) -m surgicalft reproduce --profile embedded
 
 evidence: $(STAMP)  ## the same on real images, from the folder SURGICALFT_DATA; hours on a CPU
 	$(BIN) -m surgicalft.report.evidence
-	for notebook in 00 03 05 06 07 08 09; do \
-	  $(BIN) -m surgicalft.notebooks reproduce --only $$notebook --set profile=cifar || exit 1; \
-	done
+	$(BIN) -m surgicalft reproduce --profile cifar
 
 notebooks: $(STAMP)  ## execute the paired notebooks that people read, in place
-	$(BIN) -m surgicalft.notebooks pair
+	$(BIN) -m surgicalft pair
 
 test: $(STAMP)  ## the fast tests
 	$(PYTEST)
 
 test-all: $(STAMP)  ## the fast and the slow tests
-	$(PYTEST) -m "not benchmark"
+	$(PYTEST) -m "not benchmark and not browser"
 
 test-latest: $(LATEST_STAMP)  ## the fast tests with the newest timm and open_clip, without robustbench
 	$(subst $(BIN),$(LATEST)/bin/python,$(PYTEST))
+
+browser: $(STAMP)  ## open every page of the report in Chromium, which the system must have
+	$(BIN) -m pip install --quiet "playwright>=1.40"
+	$(BIN) -m pytest tests/site -m browser
 
 benchmarks: $(STAMP)  ## ratios of running times
 	$(BIN) -m pytest tests/benchmarks -m benchmark

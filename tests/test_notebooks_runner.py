@@ -24,7 +24,6 @@ from surgicalft.notebooks import (
     run_notebook,
     tidied,
 )
-from surgicalft.notebooks.__main__ import find_notebooks, main
 
 PARAMETERS = """\
 profile: str = "embedded"  # a budget
@@ -284,62 +283,3 @@ def test_tidied_drops_widgets_and_tells_equal_cells_apart() -> None:
     assert [cell.outputs for cell in tidy.cells] == [[], []]
     assert tidy.cells[0].id != tidy.cells[1].id
     assert set(tidy.metadata) == {"kernelspec", "language_info"}
-
-
-def test_find_notebooks(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no notebook NN_topic"):
-        find_notebooks(tmp_path)
-    for name in ("02_b.py", "01_a.py", "helper.py"):
-        write(tmp_path, "n = 0", name=name)
-    assert [path.name for path in find_notebooks(tmp_path)] == ["01_a.py", "02_b.py"]
-    for only in ("02_b", "02_b.py", "02"):
-        assert [path.stem for path in find_notebooks(tmp_path, only)] == ["02_b"]
-    with pytest.raises(ValueError, match=r"unknown notebook 'c'; legal: \['01_a', '02_b'\]"):
-        find_notebooks(tmp_path, "c")
-
-
-def test_reproduce(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder, figures = tmp_path / "notebooks", tmp_path / "figures"
-    folder.mkdir()
-    figures.mkdir()
-    (figures / "old.csv").write_text("1")
-    write(folder, "name = 'a'\nn = 0", "raise OSError(name)", name="01_bad.py")
-    write(folder, "name = 'a'\nn = 0", "open(f'figures/{n}.csv', 'w').close()", name="02_good.py")
-    assert main(["reproduce", "--set", "name=b/c", "--set", "n=5"]) == 1
-    out, err = capsys.readouterr()
-    assert "1 of 2 notebooks failed: 01_bad" in out
-    assert f"1 figures and tables made in {figures}\n  figures/5.csv\n" in out
-    assert "OSError: b/c" in err
-    made = {path.name for path in (tmp_path / "results" / "notebooks").iterdir()}
-    assert made == {"01_bad.failed.ipynb", "02_good.ipynb"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["reproduce", "--set", "x=1"], "has no parameters ['x']; legal: ['n']"),
-        (["reproduce", "--set", "n"], "--set must be NAME=VALUE, not 'n'"),
-        (["reproduce", "--set", "n=1,2"], "parameter n must be int, not [1, 2]"),
-        (["reproduce", "--set", "n=cifar10-c/fog"], "parameter n must be int, not 'cifar10-c/fog'"),
-        (["pair", "--only", "02"], "unknown notebook '02'"),
-        (["reproduce", "--folder", "nowhere"], "no notebook NN_topic.py"),
-        (["repeat"], "invalid choice: 'repeat'"),
-    ],
-)
-def test_wrong_command(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    write(tmp_path / "notebooks", "n: int = 0", "raise OSError")
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err

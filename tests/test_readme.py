@@ -5,11 +5,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from surgicalft.shifts.catalogue import catalogue_table, get_data_set
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
 
-
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 ELSEWHERE = ("dask_jobqueue", "dask_kubernetes")  # need a cluster of their kind
 
 
@@ -51,22 +55,30 @@ def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
     return dict(names)
 
 
-def test_every_file_it_links_to_exists():
-    root = Path(__file__).parents[1]
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
+@each_page
+def test_every_file_it_links_to_exists(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"(?:\]\(|src=\"|href=\")(?!https?:|#)([^)#\"]+)", text)
     assert links
-    assert [link for link in links if not (root / link).exists()] == []
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_every_make_target_it_names_exists():
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"make ([a-z-]+)", README)) - {"sure"}
-    assert {"reproduce", "test"} <= targets
-    assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
+@each_page
+def test_every_heading_it_links_to_exists(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
+        titles = re.findall(r"^#+ (.*)$", (page.parent / (target or page.name)).read_text(), re.M)
+        assert anchor in {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
 
 
-def test_it_shows_the_catalogue_as_it_is():
-    assert catalogue_table() in README
+@each_page
+def test_every_make_target_it_names_exists(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [t for t in named if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_catalogue_is_shown_as_it_is():
+    assert catalogue_table() in (ROOT / "docs" / "DATA.md").read_text(encoding="utf-8")
 
 
 def test_every_data_set_it_names_can_be_checked():

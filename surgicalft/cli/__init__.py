@@ -3,9 +3,14 @@
 import argparse
 from collections.abc import Sequence
 
-from surgicalft.cli import data, results
+from surgicalft.cli import data, pair, reproduce, results
 
-TOPICS = (data, results)  # modules with NAME, ABOUT, add(parser) and run(options, parser)
+TOPICS = (
+    reproduce,
+    pair,
+    results,
+    data,
+)  # modules with NAME, ABOUT, add(parser) and run(options, parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,14 +1,13 @@
 """Text notebook and executed copy: NN_topic.py is the source, NN_topic.ipynb beside it what people read."""
 
 import hashlib
-import os
 from collections import Counter
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from surgicalft.notebooks.runner import KERNEL, read_notebook, run_notebook
+from surgicalft.notebooks.runner import KERNEL, read_notebook, run_notebook, write_whole
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -24,9 +23,7 @@ def execute_pair(source: Path, progress: bool = True, timeout: float | None = No
     """Execute a text notebook with its defaults and write the tidied copy beside it."""
     copy = paired(source)
     executed = tidied(run_notebook(source, progress=progress, timeout=timeout))
-    partial = copy.with_name(f".{copy.stem}.partial.ipynb")
-    nbformat.write(executed, partial)
-    os.replace(partial, copy)
+    write_whole(executed, copy)
     return copy
 
 

@@ -73,18 +73,31 @@ def run_notebook(
     notebook = read_notebook(source)
     values = check_values(read_parameters(notebook, source.name), parameters or {}, source.name)
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.stem}.partial.ipynb")
-    failed = output.with_suffix(".failed.ipynb")
+    partial, failed = partial_copy(output), output.with_suffix(".failed.ipynb")
     try:
         executed = _execute(notebook, partial, source, values, progress, timeout)
         executed.metadata.papermill.update(input_path=source.name, output_path=output.name)
-        nbformat.write(executed, partial)
-        os.replace(partial, output)
+        write_whole(executed, output)
         failed.unlink(missing_ok=True)
-    finally:
+    except NotebookError:
         if partial.exists():
             os.replace(partial, failed)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)  # there only after an interruption
     return executed
+
+
+def write_whole(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook so that whoever reads, or a kill at any moment, finds the older one or this."""
+    partial = partial_copy(path)
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+def partial_copy(output: Path) -> Path:
+    """Where a copy is written until it is whole."""
+    return output.with_name(f".{output.stem}.partial.ipynb")
 
 
 def _execute(

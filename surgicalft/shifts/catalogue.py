@@ -55,7 +55,7 @@ def get_data_set(name: str) -> DataSet:
 
 
 def catalogue_table() -> str:
-    """The catalogue as the README shows it, a row per data set."""
+    """The catalogue as docs/DATA.md shows it, a row per data set."""
     head = ("data set", "scenarios", "licence", "size", "publisher", "layout in the data folder")
     rows = [head, ("---",) * len(head)]
     for it in data_sets():
