@@ -10,6 +10,7 @@ from surgicalft.methods import Method, make_method
 from surgicalft.models.pretrain import pretrained
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
+from surgicalft.own import which_block
 from surgicalft.runs import Run
 from surgicalft.shifts import (
     Labelled,
@@ -54,4 +55,5 @@ __all__ = [
     "split_target",
     "trainable",
     "unfreeze",
+    "which_block",
 ]

@@ -4,7 +4,8 @@
 
 1. ordered regular expressions given by the user, each matched at the start of a parameter's name;
 2. the model's own `block_patterns()`, in the same form;
-3. timm's `group_matcher(coarse=True)`: `stem`, `block 1` ... `block N`, `last`.
+3. timm's `group_matcher(coarse=True)`: `stem`, `block 1` ... `block N`, `last`;
+4. of torchvision's families, `surgicalft.models.torchvision_blocks`, under the same names.
 
 The order is that of computation, so that a range of blocks is a contiguous part of the network. `last` is the
 classifier (with its distilled and auxiliary twins); a model without one has no `last`. Weights between the
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from surgicalft.models.torchvision_blocks import family_of, torchvision_groups
 from surgicalft.tensor_kinds import bias_tensors, norm_tensors
 
 RESERVED = ("all", "none", "tensors")
@@ -214,7 +216,10 @@ def _groups(model: nn.Module, names: list[str], patterns: Mapping[str, str] | No
         return _by_patterns(names, patterns)
     if hasattr(model, "group_matcher") or hasattr(model, "pretrained_cfg"):  # as timm builds them
         return _timm(model, names)
-    raise _needs_patterns(model, names, "declares no block_patterns() and is not a timm model")
+    if family := family_of(model):
+        return torchvision_groups(family, names)
+    why = "declares no block_patterns() and is neither timm's nor of a known family of torchvision"
+    raise _needs_patterns(model, names, why)
 
 
 def _needs_patterns(model: nn.Module, names: list[str], why: str) -> ValueError:

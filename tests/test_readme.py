@@ -25,7 +25,9 @@ def test_the_lines_of_python_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}  # a later block goes on with what an earlier one made
     here = [code for code in blocks() if not any(package in code for package in ELSEWHERE)]
-    surgical, method, streams, sweep, table, theory = [_run(code, names) for code in here]
+    own, surgical, method, streams, sweep, table, theory = [_run(code, names) for code in here]
+    assert own["result"].recommended in own["result"].table["selection"].tolist()
+    assert (tmp_path / "which-block.png").is_file() and (tmp_path / "tuned.safetensors").is_file()
     assert [r.settings["selection"] for r in sweep["records"]] == ["block 1"] * 2 + ["last"] * 2
     assert all(r.status == "finished" for r in sweep["records"])
     assert len(table["means"]) == 2

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from surgicalft.cli import data, pair, reproduce, results
+from surgicalft.cli import data, pair, reproduce, results, which_block
 
 TOPICS = (
+    which_block,
     reproduce,
     pair,
     results,

@@ -141,6 +141,7 @@ def test_default_jobs(monkeypatch):
 
 
 def test_the_copy_says_what_it_is(here):
+    assert go("--only", "03", "--jobs", "1") == 0
     copy = here / "results/notebooks/03_good.ipynb"
     noted = json.loads(copy.read_text())["metadata"]
     assert noted["surgicalft"]["made"] == ["03_good/x.csv"]

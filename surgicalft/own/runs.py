@@ -1,0 +1,80 @@
+"""Runs on a user's own network and data, as settings, and what executes them."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from surgicalft.cost import costs_of
+from surgicalft.features import FeatureCache
+from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.own.data import OwnData
+from surgicalft.own.network import OwnNetwork
+from surgicalft.recent import Recent
+from surgicalft.runs import Run
+from surgicalft.seeds import derive_seed
+from surgicalft.settings import later
+from surgicalft.shifts.base import Splits
+from surgicalft.split import trace
+
+
+@dataclass(frozen=True)
+class OwnRun(Run):
+    """Tune `selection` of the network `model` on the data `scenario`: names to read, told apart by fingerprints."""
+
+    network_fingerprint: str = later("")
+    data_fingerprint: str = later("")
+
+    def how(self) -> FineTune:
+        """The settings of the loop."""
+        return FineTune(**{f.name: getattr(self, f.name) for f in fields(FineTune)})
+
+
+class OwnExecutor:
+    """Executes runs on one network and one set of data, in this process; threads may share it."""
+
+    def __init__(self, network: OwnNetwork, data: OwnData, device: str = "cpu") -> None:
+        self.network, self.data, self.device = network, data, device
+        self._graph = trace(network.module)
+        # Of a copy: counting hooks into the layers.
+        self._costs = costs_of(copy.deepcopy(network.module), data.train.images[:1])
+        self._benches: Recent[tuple[Splits, FeatureCache]] = Recent(2)
+
+    def __call__(self, run: OwnRun) -> dict[str, Any]:
+        """The fields of the run's record that are known here."""
+        return self.tune(run)[1]
+
+    def tune(self, run: OwnRun) -> tuple[nn.Module, dict[str, Any]]:
+        """The tuned copy of the user's network, and the fields of the record."""
+        module = copy.deepcopy(self.network.module)
+        splits, features = self._bench(run.seed)
+        selection = self.network.select(run.selection)
+        with self._chance(run.seed):
+            tuned = fine_tune(
+                module, selection, splits, run.how(), self.device, features, costs=self._costs
+            )
+        where = {"provenance": self.data.describe(), "device": self.device}
+        return module.network, {**asdict(tuned), **where}
+
+    def _bench(self, seed: int) -> tuple[Splits, FeatureCache]:
+        """Splits and the features of frozen prefixes; the same for all seeds where the splits are."""
+
+        def make() -> tuple[Splits, FeatureCache]:
+            return self.data.splits(seed), FeatureCache(self._graph)
+
+        return self._benches.get(seed if self.data.drawn else 0, make)
+
+    @contextmanager
+    def _chance(self, seed: int) -> Iterator[None]:
+        """What dropout and the like draw, from the process's generators, is the same for each run of that seed."""
+        if not self.network.random:
+            yield
+            return
+        cuda = torch.device(self.device).type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if cuda else []):
+            torch.manual_seed(derive_seed("chance", seed))
+            yield
