@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import fx, nn
 from surgicalft.blocks import Blocks
 from surgicalft.cost import Costs, Meter, costs_of
 from surgicalft.features import FeatureCache
-from surgicalft.finetune import FineTune, Tuned, fine_tune
+from surgicalft.finetune import Tuned, fine_tune
 from surgicalft.lora import RANK, fine_tune_lora
 from surgicalft.methods import make_method
 from surgicalft.models.recipe import Pretrain
@@ -134,19 +134,13 @@ def _way(method: str) -> Callable[[Run, nn.Module, Bench, str], Tuned]:
     return _lora if method == LORA else _tune
 
 
-def _how(run: Run) -> FineTune:
-    """The settings of the loop among those of the run."""
-    names = [f.name for f in fields(FineTune)]
-    return FineTune(**{name: getattr(run, name) for name in names})
-
-
 def _tune(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
     blocks = Blocks.of(network)
     return fine_tune(
         network,
         blocks.select(run.selection),
         bench.splits,
-        _how(run),
+        run.how(),
         device,
         bench.features,
         method=make_method(run.method, run.variant, run.strength),
@@ -160,7 +154,7 @@ def _lora(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
         network,
         Blocks.of(network).select(run.selection),
         bench.splits,
-        _how(run),
+        run.how(),
         int(run.strength or RANK),
         device,
         bench.costs,
@@ -173,7 +167,7 @@ def _search(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
         network,
         Blocks.of(network),
         bench.splits,
-        _how(run),
+        run.how(),
         run.rates,
         run.last_rates,
         bench.features,

@@ -1,6 +1,6 @@
 """One fine-tuning run as settings, and whether these make sense; `surgicalft.executor` executes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import torch
@@ -18,6 +18,7 @@ from surgicalft.searches import SEARCHES
 from surgicalft.settings import check_choice, later
 from surgicalft.shifts import TEST_RULES, get_scenario
 from surgicalft.shifts.parameter_noise import Planted
+from surgicalft.training import FineTune
 
 LORA = "lora"  # a method whose adapters are another package's
 
@@ -51,6 +52,10 @@ class Run:
     rates: tuple[float, ...] = later(())  # of a method that searches: those it tries
     last_rates: tuple[float, ...] = later(())  # and for the last block alone, if others
     planted: Planted | None = later(None)  # noise in one block of the source model
+
+    def how(self) -> FineTune:
+        """The settings of the loop among those of the run."""
+        return FineTune(**{f.name: getattr(self, f.name) for f in fields(FineTune)})
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, [*METHODS, *SEARCHES, LORA])

@@ -84,13 +84,13 @@ def _tidied_cell(cell: NotebookNode, identity: str) -> NotebookNode:
     )
     if cell.cell_type == "code":
         tidy.execution_count = cell.execution_count
-        tidy.outputs = [output for output in cell.outputs if not _passing(output)]
+        tidy.outputs = [output for output in cell.outputs if not is_passing(output)]
         for output in tidy.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = cell.execution_count
     return tidy
 
 
-def _passing(output: NotebookNode) -> bool:
+def is_passing(output: NotebookNode) -> bool:
     """Whether an output only mattered while it ran."""
     return output.get("name") == "stderr" or WIDGET in output.get("data", {})

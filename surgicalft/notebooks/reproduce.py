@@ -24,6 +24,9 @@ from surgicalft.notebooks.plan import Task
 CORES_EACH = 2  # a notebook computes two runs at a time
 MEMORY_EACH = 3e9  # bytes
 POLL = 0.1  # seconds
+UNASKED = (
+    "ignore:IProgress not found"  # tqdm, which libraries import, misses widgets; bars are text here
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _started(task: Task, output: Path, figures: Path, jobs: int, stack: ExitStac
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={"OMP_NUM_THREADS": str(threads), **os.environ},
+        env={"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": UNASKED, **os.environ},
         text=True,
         start_new_session=True,  # Ctrl-C is for this process, which then closes the pipe
     )

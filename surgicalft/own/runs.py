@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from surgicalft.cost import costs_of
 from surgicalft.features import FeatureCache
-from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.finetune import fine_tune
 from surgicalft.own.data import OwnData
 from surgicalft.own.network import OwnNetwork
 from surgicalft.recent import Recent
@@ -28,10 +28,6 @@ class OwnRun(Run):
 
     network_fingerprint: str = later("")
     data_fingerprint: str = later("")
-
-    def how(self) -> FineTune:
-        """The settings of the loop."""
-        return FineTune(**{f.name: getattr(self, f.name) for f in fields(FineTune)})
 
 
 class OwnExecutor:

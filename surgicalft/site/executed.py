@@ -8,6 +8,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from surgicalft.notebooks.pairs import is_passing
+
 RAN, FAILED, PAIRED = "executed here", "failed", "not executed here: the copy that comes with it"
 
 
@@ -74,5 +76,14 @@ def _one(name: str, notebooks: Path, paired: Path) -> Iterator[Executed]:
     copies.sort(key=lambda copy: copy[0].stat().st_mtime, reverse=True)
     for path, status in [*copies, (paired / f"{name}.ipynb", PAIRED)]:
         if path.is_file():
-            yield Executed(name, nbformat.read(path, as_version=4), status)
+            notebook = nbformat.read(path, as_version=4)
+            yield Executed(name, notebook if status == FAILED else _settled(notebook), status)
             return
+
+
+def _settled(notebook: NotebookNode) -> NotebookNode:
+    """Without progress bars and warnings, which tell a reader something only where a cell failed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_passing(output)]
+    return notebook

@@ -1,6 +1,7 @@
 """What figures/ holds for an item of the paper, and what follows from it."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,22 @@ from typing import Any
 
 import pandas as pd
 
+from surgicalft.report.markdown import uncertain
 from surgicalft.site.items import Item
-from surgicalft.site.status import agreement
+from surgicalft.site.status import agreement, beside
 
 PROFILES = ("paper", "cifar", "embedded")  # evidence first
 NOT_RUN = "not run here"
+FEW = 6  # numbers of an item that the index shows
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A number of ours beside the paper's, each with its standard error where there is one."""
+
+    name: str
+    ours: str
+    paper: str
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class Variant:
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
     about: dict[str, Any]
-    compared: str  # sentence, or ""
+    pairs: tuple[Pair, ...]  # means over scenarios first
+    compared: str  # what these say together, or ""
 
     @property
     def kind(self) -> str:
@@ -54,6 +67,12 @@ class Found:
         return self.variants[0].kind if self.variants else NOT_RUN
 
     @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The first few of the best variant that has any."""
+        pairs = next((variant.pairs for variant in self.variants if variant.pairs), ())
+        return pairs if len(pairs) <= FEW else pairs[: FEW - 2]
+
+    @property
     def date(self) -> str:
         """Of its newest variant."""
         return max((variant.date for variant in self.variants), default="")
@@ -70,7 +89,7 @@ class Found:
         if self.variants[0].about.get("evidence") is None:
             return "its notebook ends by asserting the claim"
         if self.item.compared is None:
-            return "no numbers of the paper's to compare by themselves"
+            return "the paper prints no numbers with it"
         return "no number of ours is comparable with the paper's"
 
 
@@ -86,8 +105,9 @@ def _variants(item: Item, folder: Path) -> Iterator[Variant]:
             shown = _there(folder, profile, tag, item.figures, ".png")
             if tables or shown:
                 name = "-".join(filter(None, (profile, tag)))
-                compared = _compared(item, folder, profile, tag)
-                yield Variant(name, tables, shown, _about(tables), compared)
+                yield Variant(
+                    name, tables, shown, _about(tables), *_compared(item, folder, profile, tag)
+                )
 
 
 def _there(
@@ -109,10 +129,19 @@ def _about(tables: tuple[Path, ...]) -> dict[str, Any]:
     return {}
 
 
-def _compared(item: Item, folder: Path, profile: str, tag: str) -> str:
-    if item.compared is None:
-        return ""
-    for stem in _there(folder, profile, tag, (item.compared,), ".csv"):
-        if found := agreement(pd.read_csv(_file(stem, ".csv")), item.source):
-            return found.sentence
-    return ""
+def _compared(item: Item, folder: Path, profile: str, tag: str) -> tuple[tuple[Pair, ...], str]:
+    """What the table that is compared has beside the paper's numbers, and what follows."""
+    parts = () if item.compared is None else (item.compared,)
+    for stem in _there(folder, profile, tag, parts, ".csv"):
+        rows = beside(pd.read_csv(_file(stem, ".csv")), item.source, item.means)
+        if found := agreement(rows):
+            return tuple(_pair(**row) for row in rows.to_dict("records")), found.sentence
+    return (), ""
+
+
+def _pair(name: str, ours: float, error: float, paper: float, paper_error: float) -> Pair:
+    return Pair(name, _number(ours, error), _number(paper, paper_error))
+
+
+def _number(value: float, error: float) -> str:
+    return f"{value:.1f}" if math.isnan(error) else uncertain(value, error)

@@ -14,6 +14,7 @@ class Item:
     tags: variants of a profile that belong here, "" the profile itself.
     compared: the part whose column `paper` is compared with ours; None: the paper prints no numbers, or not these.
     source: what `paper_source` begins with in the rows to compare; "" takes every row with a number.
+    means: of these only the rows over several scenarios.
     missing: why nothing here answers it, where that is so whatever is run.
     """
 
@@ -25,6 +26,7 @@ class Item:
     tags: tuple[str, ...] = ("",)
     compared: str | None = None
     source: str = ""
+    means: bool = False
     missing: str = ""
 
     @property
@@ -39,17 +41,18 @@ _CLIP = ("clip-vit-tiny-sgd", "clip-vit-tiny-adamw")
 _CHOICES = ("", "memo-resnet26-gn", "criteria", "candidates")
 
 
-def _memo(number: int, about: str, tag: str, compared: str | None) -> Item:
-    means = compared is None
+def _memo(number: int, about: str, tag: str, repeats: int | None = None) -> Item:
+    """MEMO's accuracies; `repeats`: the table whose means are this one."""
     return Item(
         title=f"Table {number}",
         about=about,
         notebook=_STREAMS,
-        tables=("gain", "grid") if means else ("",),
-        figures=("gain",) if means else ("dots",),
+        tables=("gain", "grid") if repeats else ("",),
+        figures=("gain",) if repeats else ("dots",),
         tags=(tag,),
-        compared=compared,
-        source=f"Table {number} ",
+        compared="long",
+        source=f"Table {repeats or number} ",
+        means=repeats is not None,
     )
 
 
@@ -103,8 +106,8 @@ ITEMS = (
         compared="",
         source="Table 8 ",  # whose SGD half repeats Table 1
     ),
-    _memo(2, "MEMO on CIFAR-10-C, means", "", None),
-    _memo(3, "MEMO on ImageNet-C, means", "imagenet", None),
+    _memo(2, "MEMO on CIFAR-10-C, means", "", repeats=9),
+    _memo(3, "MEMO on ImageNet-C, means", "imagenet", repeats=10),
     Item(
         title="Table 4",
         about="methods that choose what to tune",
@@ -152,8 +155,8 @@ ITEMS = (
         compared="",
         source="Table 8 ",
     ),
-    _memo(9, "MEMO on CIFAR-10-C by corruption", "", "long"),
-    _memo(10, "MEMO on ImageNet-C by corruption", "imagenet", "long"),
+    _memo(9, "MEMO on CIFAR-10-C by corruption", ""),
+    _memo(10, "MEMO on ImageNet-C by corruption", "imagenet"),
     Item(
         title="Proposition 1",
         about="the first layer under a shift of the inputs",

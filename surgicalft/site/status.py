@@ -7,6 +7,8 @@ import pandas as pd
 
 # Our value and its standard error, in the order in which they are looked for.
 COLUMNS = (("mean", "standard_error"), ("accuracy", "accuracy_error"), ("difference", "error"))
+OPTIONS = ("option", "name", "selection")  # what was tuned, the first that a table has
+WHERE = ("model", "damaged", "scenario")
 WITHIN = 2.0  # standard errors of the difference
 
 
@@ -40,29 +42,58 @@ class Agreement:
         return ", ".join(parts)
 
 
-def agreement(frame: pd.DataFrame, source: str = "") -> Agreement | None:
-    """What a table says of the paper's numbers; None where no row has both.
+def beside(frame: pd.DataFrame, source: str = "", means: bool = False) -> pd.DataFrame:
+    """The rows that have a number of ours and one of the paper's: name, ours, error, paper, paper_error.
 
-    source: what `paper_source` begins with in the rows that count.
+    name: what tells a row from the others. source: what `paper_source` begins with in the rows that count.
+    means: only the rows over several scenarios; elsewhere these come first.
     Raises ValueError where there is a column `paper` but none of ours to go with it.
     """
     if "paper" not in frame:
-        return None
+        return pd.DataFrame(columns=["name", "ours", "error", "paper", "paper_error"])
     value, error = _columns(frame)
     rows = frame[frame["paper"].notna() & frame[value].notna()]
     if source:
         rows = rows[rows["paper_source"].astype(str).str.startswith(source)]
+    several = (
+        rows["scenario"].str.endswith("/*") if "scenario" in rows else pd.Series(False, rows.index)
+    )
+    rows = rows[several] if means else pd.concat([rows[several], rows[~several]])
+    return pd.DataFrame(
+        {
+            "name": _names(rows),
+            "ours": rows[value],
+            "error": _errors(rows, error),
+            "paper": rows["paper"],
+            "paper_error": _errors(rows, "paper_error"),
+        }
+    )
+
+
+def agreement(rows: pd.DataFrame) -> Agreement | None:
+    """What rows of `beside` say; None without any."""
     if rows.empty:
         return None
-    difference = rows[value] - rows["paper"]
-    squares = _errors(rows, error) ** 2 + _errors(rows, "paper_error") ** 2
+    difference = rows["ours"] - rows["paper"]
+    squares = rows["error"] ** 2 + rows["paper_error"] ** 2
     within = difference.abs() <= WITHIN * squares**0.5  # False where an error is not known
     return Agreement(
         compared=len(rows),
         judged=int(squares.notna().sum()),
         within=int(within.sum()),
         difference=float(difference.mean()),
-        spearman=_spearman(rows[value], rows["paper"]),
+        spearman=_spearman(rows["ours"], rows["paper"]),
+    )
+
+
+def _names(rows: pd.DataFrame) -> pd.Series:
+    """The values of the columns in which these rows differ."""
+    option = next((name for name in OPTIONS if name in rows), None)
+    told = [n for n in WHERE if n in rows and rows[n].nunique() > 1] + ([option] if option else [])
+    if "optimizer" in rows and rows.duplicated(told).any():
+        told.append("optimizer")
+    return pd.Series(
+        [", ".join(map(str, row)) for row in rows[told].to_numpy()], rows.index, dtype=object
     )
 
 

@@ -45,8 +45,11 @@ def make_project(root: Path) -> dict[str, Path]:
     make_table(root / "figures/03_which_block/cifar", True, 71.0)
     printed = new_output("stream", name="stdout", text="True\n")
     failure = new_output("error", ename="OSError", evalue=f"no {HOSTILE}", traceback=["no luck"])
-    make_notebook(root / "executed/03_which_block.ipynb", printed, parameters={"seeds": [0, 1]})
-    make_notebook(root / "executed/04_natural_shifts.failed.ipynb", failure)
+    bar = new_output("stream", name="stderr", text="runs: 100%")
+    make_notebook(
+        root / "executed/03_which_block.ipynb", bar, printed, parameters={"seeds": [0, 1]}
+    )
+    make_notebook(root / "executed/04_natural_shifts.failed.ipynb", bar, failure)
     make_notebook(root / "notebooks/05_vision_transformers.ipynb", printed)
     places = {
         "folder": "site",

@@ -81,6 +81,11 @@ def test_notebooks_say_how_they_were_run(pages):
     assert len(page.find_all("math")) == 2 and "print(1 < 2)" in page.text
 
 
+def test_progress_is_shown_only_where_a_notebook_failed(pages):
+    assert "runs: 100%" not in pages["03_which_block.html"].text
+    assert "runs: 100%" in pages["04_natural_shifts.html"].text
+
+
 def test_what_tables_and_errors_say_is_text_and_not_html(pages):
     for page in pages.values():
         assert page.find("script") is None
