@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from surgicalft.evaluate import to_float
+from surgicalft.precision import autocast
 from surgicalft.recent import Recent
 from surgicalft.shifts.image_files import LazyImages, as_tensor
 from surgicalft.split import Features, Split
@@ -16,14 +17,19 @@ V = TypeVar("V")
 
 
 def compute_features(
-    prefix: nn.Module, images: Tensor | LazyImages, device: str = "cpu", batch_size: int = 50
+    prefix: nn.Module,
+    images: Tensor | LazyImages,
+    device: str = "cpu",
+    batch_size: int = 50,
+    precision: str = "float32",
 ) -> Features:
-    """The prefix's outputs for uint8 images (n, c, h, w), in eval mode."""
+    """The prefix's outputs for uint8 images (n, c, h, w), in eval mode, as they come in that precision."""
     prefix.eval()
 
     @torch.no_grad()  # a thread has a mode of its own
     def compute(part: Tensor | LazyImages) -> Features:
-        return prefix(to_float(part, device))
+        with autocast(precision, device):
+            return prefix(to_float(part, device))
 
     parts = side_by_side(compute, images.split(batch_size), device)
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
@@ -46,7 +52,7 @@ def side_by_side(compute: Callable[[Any], V], batches: Sequence[Any], device: st
 
 
 class FeatureCache:
-    """Features by (cut, split name), kept up to `max_bytes` in all.
+    """Features by (cut, split name, precision), kept up to `max_bytes` in all.
 
     One cache serves the runs that start from the same weights on the same target split, whatever they tune.
     `graph` is the network's, from `trace`.
@@ -55,20 +61,25 @@ class FeatureCache:
     def __init__(self, graph: fx.Graph | None, max_bytes: int = 2**31) -> None:
         self.graph = graph
         self._recent: Recent[Features] = Recent(max_bytes, _nbytes)
-        self._sizes: dict[str, float] = {}  # bytes of an image's features, by cut
+        self._sizes: dict[tuple[str, str], float] = {}  # bytes of an image's, by cut and precision
 
     def get(
-        self, parts: Split, name: str, images: Tensor | LazyImages, device: str = "cpu"
+        self,
+        parts: Split,
+        name: str,
+        images: Tensor | LazyImages,
+        device: str = "cpu",
+        precision: str = "float32",
     ) -> Features:
         """The features of the split called `name`, computed at the first asking; uncut, the images as bytes."""
 
         def make() -> Features:
             if not parts.cut:
                 return (as_tensor(images).to(device),)
-            return compute_features(parts.prefix, images, device)
+            return compute_features(parts.prefix, images, device, precision=precision)
 
-        features = self._recent.get((parts.cut, name), make)
-        self._sizes[parts.cut] = _nbytes(features) / max(1, len(images))
+        features = self._recent.get((parts.cut, name, precision), make)
+        self._sizes[parts.cut, precision] = _nbytes(features) / max(1, len(images))
         return features
 
     def batches(
@@ -78,19 +89,25 @@ class FeatureCache:
         images: Tensor | LazyImages,
         device: str = "cpu",
         size: int = 250,
+        precision: str = "float32",
     ) -> Iterator[Features]:
         """The same in order, a batch at a time: kept if cut and small, else computed and let go."""
-        if parts.cut and self._size(parts, images, device) * len(images) < self._recent.limit / 2:
-            kept = self.get(parts, name, images, device)
+        each = self._size(parts, images, device, precision) if parts.cut else 0.0
+        if parts.cut and each * len(images) < self._recent.limit / 2:
+            kept = self.get(parts, name, images, device, precision)
             yield from zip(*(tensor.split(size) for tensor in kept), strict=True)
         else:
             for part in images.split(size):
-                yield compute_features(parts.prefix, part, device)
+                yield compute_features(parts.prefix, part, device, precision=precision)
 
-    def _size(self, parts: Split, images: Tensor | LazyImages, device: str) -> float:
-        if parts.cut not in self._sizes:
-            self._sizes[parts.cut] = _nbytes(compute_features(parts.prefix, images[:1], device))
-        return self._sizes[parts.cut]
+    def _size(
+        self, parts: Split, images: Tensor | LazyImages, device: str, precision: str
+    ) -> float:
+        key = parts.cut, precision
+        if key not in self._sizes:
+            one = compute_features(parts.prefix, images[:1], device, precision=precision)
+            self._sizes[key] = _nbytes(one)
+        return self._sizes[key]
 
 
 def _nbytes(features: Features) -> int:

@@ -14,6 +14,7 @@ from surgicalft.models.recipe import Pretrain
 from surgicalft.models.weights import weight_names
 from surgicalft.models.zoo import PUBLISHED
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
+from surgicalft.precision import PRECISIONS
 from surgicalft.searches import SEARCHES
 from surgicalft.settings import check_choice, later
 from surgicalft.shifts import TEST_RULES, get_scenario
@@ -52,6 +53,7 @@ class Run:
     rates: tuple[float, ...] = later(())  # of a method that searches: those it tries
     last_rates: tuple[float, ...] = later(())  # and for the last block alone, if others
     planted: Planted | None = later(None)  # noise in one block of the source model
+    precision: str = later("float32")  # of tuning's passes, see surgicalft.precision
 
     def how(self) -> FineTune:
         """The settings of the loop among those of the run."""
@@ -69,6 +71,7 @@ class Run:
         check_choice("norm", self.norm, NORM_POLICIES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("precision", self.precision, PRECISIONS)
         if self.pretrain and ungrouped(self.pretrain.model) != ungrouped(self.model):
             raise ValueError(
                 f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}"

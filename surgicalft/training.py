@@ -16,8 +16,10 @@ from surgicalft.features import FeatureCache
 from surgicalft.freezing import freeze
 from surgicalft.methods.base import Method, Situation, all_of
 from surgicalft.optimizers import make_optimizer, make_schedule
+from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
 from surgicalft.seeds import generator
+from surgicalft.settings import check_choice
 from surgicalft.shifts.base import Splits
 from surgicalft.split import Features, Split, split, trace
 
@@ -37,6 +39,12 @@ class FineTune:
     seed: int = 0  # orders the batches
     optimizer: str = "adam"  # or another of surgicalft.optimizers
     schedule: str = "constant"
+    precision: str = (
+        "float32"  # or "bfloat16", faster where the processor has it: surgicalft.precision
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
 
 
 class Diverged(RuntimeError):
@@ -132,7 +140,7 @@ class Training:
     def validate(self) -> Metrics:
         """Accuracy (%) and mean loss on the validation images."""
         self.meter.forward(self.parts.cut, self._learned, len(self.valid.labels))
-        outputs = evaluate(self.suffix, self.valid.batches())
+        outputs = self._outputs(self.valid.batches())
         accuracy = percent_correct(outputs.argmax(1), self.valid.labels)
         loss = F.cross_entropy(outputs, self.valid.labels).item()
         return {"valid_accuracy": accuracy, "valid_loss": loss}
@@ -145,10 +153,11 @@ class Training:
 
     def test_outputs(self) -> Tensor:
         """Logits (n, classes) of the test images."""
-        images = self.splits.test.images
-        return evaluate(
-            self.suffix,
-            self._features.batches(self.parts, "test", images, self.device, EVALUATION_BATCH),
+        images, how = self.splits.test.images, self.settings
+        return self._outputs(
+            self._features.batches(
+                self.parts, "test", images, self.device, EVALUATION_BATCH, how.precision
+            )
         )
 
     def _follow(self, number: int) -> None:
@@ -190,7 +199,9 @@ class Training:
         self.parts: Split = split(self.model, graph, self._learned, example)
         self.tune, self.valid = (
             Known(
-                self._features.get(self.parts, name, part.images, self.device),
+                self._features.get(
+                    self.parts, name, part.images, self.device, self.settings.precision
+                ),
                 part.labels.to(self.device),
             )
             for name, part in (("tune", data.tune), ("valid", data.valid))
@@ -229,8 +240,9 @@ class Training:
         order = torch.randperm(n, generator=generator("order", how.seed, number))
         total = torch.zeros((), device=self.tune.labels.device)
         for index in order.to(self.tune.labels.device).split(how.batch_size):
-            outputs = self.suffix(*self.tune[index])
-            loss = F.cross_entropy(outputs, self.tune.labels[index])
+            with autocast(how.precision, self.device):
+                outputs = self.suffix(*self.tune[index])
+            loss = F.cross_entropy(outputs.float(), self.tune.labels[index])
             total += loss.detach() * len(index)
             self._step(loss)
         self.meter.forward(self.parts.cut, self._learned, n)
@@ -249,6 +261,13 @@ class Training:
             self._schedule.step()
             self._scale()
 
+    @torch.no_grad()
+    def _outputs(self, batches: Iterable[Features]) -> Tensor:
+        """Logits (n, classes), in eval mode."""
+        self.suffix.eval()
+        with autocast(self.settings.precision, self.device):
+            return torch.cat([self.suffix(*batch) for batch in batches]).float()
+
     def _changing(self) -> dict[str, Tensor]:
         """Copies of what tuning may change: the selection, and the buffers of normalisation layers."""
         fixed = {name for name, _ in self.model.named_parameters()} - set(self._named)
@@ -257,13 +276,6 @@ class Training:
     def _probed(self, images: int) -> None:
         self.meter.forward("", (), images)
         self.meter.backward(self.selection.parameters, images)
-
-
-@torch.no_grad()
-def evaluate(suffix: nn.Module, batches: Iterable[Features]) -> Tensor:
-    """Logits (n, classes), in eval mode."""
-    suffix.eval()
-    return torch.cat([suffix(*batch) for batch in batches])
 
 
 def _check_finite(history: list[Metrics]) -> None:

@@ -44,6 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     option("--seeds", **some, type=int, metavar="N", help="how many, or which; default: 3")
     option("--epochs", type=int, default=15, help="default: %(default)s")
     option("--batch-size", type=int, default=64, help="default: %(default)s")
+    option("--precision", default="float32", help="or bfloat16; default: %(default)s")
     option("--size", type=int, help="the side of the images; default: theirs, or timm's")
     option("--mean", **numbers, help="of images in 0..1, by channel; default: the library's")
     option("--std", **numbers, help="likewise")
@@ -88,6 +89,7 @@ def _outcome(options: argparse.Namespace) -> Any:
         epochs=options.epochs,
         seeds=seeds[0] if len(seeds) == 1 else seeds,
         batch_size=options.batch_size,
+        precision=options.precision,
         normalize=None if options.mean is None else (options.mean, options.std),
         size=options.size,
         new_head=outputs != len(classes),

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from surgicalft.models.augmentation import AUGMENTATIONS
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
+from surgicalft.precision import PRECISIONS
 from surgicalft.settings import check_choice, later
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)

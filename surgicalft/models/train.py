@@ -22,6 +22,7 @@ from surgicalft.freezing import freeze, trainable, unfreeze
 from surgicalft.models.augmentation import apply, draw
 from surgicalft.models.recipe import Phase, Pretrain
 from surgicalft.optimizers import make_optimizer, make_schedule
+from surgicalft.precision import autocast
 from surgicalft.seeds import derive_seed, generator
 from surgicalft.shifts.base import Labelled, Source
 
@@ -181,11 +182,10 @@ def _epoch(
     network.train()
     total = torch.zeros((), device=device)
     kind = torch.device(device).type
-    autocast = torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16")
     with torch.random.fork_rng(devices=None if kind == "cuda" else []):
         torch.manual_seed(derive_seed("noise", settings.seed, epoch))  # of dropout and the like
         for images, labels in _batches(data, settings, epoch, kind == "cuda", workers):
-            with autocast:
+            with autocast(settings.precision, device):
                 loss = F.cross_entropy(network(to_float(images, device)), labels.to(device))
             optimizer.zero_grad()
             loss.backward()

@@ -21,12 +21,10 @@ from tqdm import tqdm
 from surgicalft.notebooks.finished import is_finished, key_of, read_stamp
 from surgicalft.notebooks.plan import Task
 
-CORES_EACH = 2  # a notebook computes two runs at a time
 MEMORY_EACH = 3e9  # bytes
 POLL = 0.1  # seconds
-UNASKED = (
-    "ignore:IProgress not found"  # tqdm, which libraries import, misses widgets; bars are text here
-)
+# Libraries import a tqdm that misses widgets; our bars are text.
+UNASKED = "ignore:IProgress not found"
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,12 @@ class _Running:
 
 
 def default_jobs() -> int:
-    """Notebooks at a time: one for every two cores and 3 GB of free memory, at least one."""
+    """Notebooks at a time: one for every core and 3 GB of free memory, at least one.
+
+    Measured on 2 cores, all on embedded data from an empty cache: two at a time took 0.82 of the time of one by one.
+    """
     cores, memory = os.cpu_count() or 1, psutil.virtual_memory().available
-    return max(1, min(cores // CORES_EACH, int(memory // MEMORY_EACH)))
+    return max(1, min(cores, int(memory // MEMORY_EACH)))
 
 
 def reproduce(

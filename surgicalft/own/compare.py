@@ -39,6 +39,7 @@ def which_block(
     schedule: str = "constant",
     weight_decay: float = 1e-4,
     norm: str = "eval",
+    precision: str = "float32",
     patterns: Mapping[str, str] | None = None,
     normalize: Scale | None = None,
     size: int | None = None,
@@ -69,7 +70,8 @@ def which_block(
         alone, which bears and needs larger ones (appendix A.4). `rates` given without `last_rates` hold for it, too.
     seeds: their number, or a list. With all parts given they order the batches (and draw dropout), so that errors over
         seeds leave out what other images would change; else they draw the splits, too.
-    norm: whose statistics BatchNorm uses, see `surgicalft.freezing`.
+    norm: whose statistics BatchNorm uses, see `surgicalft.freezing`. precision: of the passes, "float32" or "bfloat16",
+        which is faster where the processor has it, see `surgicalft.precision`.
     patterns: blocks, in order, as regular expressions, for a network that declares none; see `Blocks.of`.
     normalize: (mean, std) of images in [0, 1]; by default those of timm's `pretrained_cfg`, ImageNet's for torchvision,
         and none for your own. size: the side that images are brought to. layout: "nchw" or "nhwc" of arrays, where
@@ -113,6 +115,7 @@ def which_block(
         norm=norm,
         optimizer=optimizer,
         schedule=schedule,
+        precision=precision,
         network_fingerprint=network.fingerprint(),
         data_fingerprint=data.fingerprint(),
     )

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from surgicalft.blocks import Selection
 from surgicalft.freezing import freeze
-from surgicalft.models.recipe import PRECISIONS
 from surgicalft.optimizers import OPTIMIZERS, make_optimizer
+from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import check_choice
 from surgicalft.split import Features, Split, split
@@ -95,14 +95,14 @@ class Learner:
     def view_features(self, views: Tensor) -> Features:
         """The same of an image's views, in their precision."""
         parts = self._cut(views)
-        with self._autocast(views.device.type):
+        with autocast(self.memo.precision, views.device):
             return parts.prefix(views)
 
     def gradients(self, features: Features) -> tuple[Tensor, ...]:
         """Of the marginal entropy over one image's views, by tuned tensor in the selection's order."""
         assert self._parts is not None, "features come first"
         with torch.enable_grad():
-            with self._autocast(features[0].device.type):
+            with autocast(self.memo.precision, features[0].device):
                 logits = self._parts.suffix(*features)
             return torch.autograd.grad(marginal_entropy(logits.float()), self.parameters)
 
@@ -118,10 +118,6 @@ class Learner:
         """Logits (n, classes) with the present weights."""
         assert self._parts is not None, "features come first"
         return self._parts.suffix(*features)
-
-    def _autocast(self, device: str) -> torch.autocast:
-        enabled = self.memo.precision == "bfloat16"
-        return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
     def _cut(self, images: Tensor) -> Split:
         """The network cut where learning begins, checked on the first two images that come."""

@@ -18,6 +18,7 @@ from surgicalft.blocks import Blocks
 from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.models.networks import build
+from surgicalft.precision import PRECISIONS
 from surgicalft.shifts import Splits, get_scenario, split_target
 from surgicalft.split import trace
 from surgicalft.sweep.engine import run_all
@@ -62,7 +63,9 @@ def _first(history: list[dict[str, float]]) -> list[float]:
     return [epoch["valid_accuracy"] for epoch in history[:PLAIN_EPOCHS]]
 
 
-def our_sweep(cells: list[tuple[str, float]], jobs: int) -> dict[str, Any]:
+def our_sweep(
+    cells: list[tuple[str, float]], jobs: int, precision: str = "float32"
+) -> dict[str, Any]:
     """All cells through the engine, as a notebook would run them."""
     from sweep_cell import Cell
 
@@ -75,7 +78,7 @@ def our_sweep(cells: list[tuple[str, float]], jobs: int) -> dict[str, Any]:
             source
         )  # building one draws from the global generator, which threads share
         chosen = Blocks.of(model).select(cell.selection)
-        settings = FineTune(cell.learning_rate, EPOCHS)
+        settings = FineTune(cell.learning_rate, EPOCHS, precision=precision)
         tuned = fine_tune(model, chosen, splits(), settings, features=features)
         return {"history": tuned.history, "test_accuracy": tuned.test_accuracy}
 
@@ -90,7 +93,9 @@ def warm_up() -> int:
     """Imports, data and the first calls of every kernel, which no measurement should contain."""
     model, data = network(), splits()
     small = Splits(data.tune.take(torch.arange(64)), data.valid, data.valid)
-    fine_tune(model, Blocks.of(model).select("all"), small, FineTune(1e-3, epochs=1))
+    for precision in PRECISIONS:
+        how = FineTune(1e-3, epochs=1, precision=precision)
+        fine_tune(model, Blocks.of(model).select("all"), small, how)
     return torch.get_num_threads()
 
 

@@ -33,7 +33,7 @@ import pytest
 from sides import median_ratio, side
 from testtime_sides import N_OURS, N_PLAIN, N_SAME, our_run, plain_run, warm_up
 
-from surgicalft.models.recipe import PRECISIONS
+from surgicalft.precision import PRECISIONS
 
 ROUNDS = int(os.environ.get("SURGICALFT_BENCHMARK_ROUNDS", "3"))
 BARS = {"all": 1.5, "first_layer": 2.0, "last": 8.0}

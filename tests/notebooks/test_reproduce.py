@@ -133,7 +133,7 @@ def test_a_process_that_is_killed_is_a_failure_with_its_reason(tmp_path, monkeyp
 
 
 def test_default_jobs(monkeypatch):
-    for cores, memory, expected in ((2, 1e12, 1), (16, 1e12, 8), (16, 6.5e9, 2), (1, 1e8, 1)):
+    for cores, memory, expected in ((2, 1e12, 2), (16, 1e12, 16), (16, 6.5e9, 2), (1, 1e8, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         free = type("Memory", (), {"available": memory})
         monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: free)

@@ -1,0 +1,102 @@
+"""Tuning in bfloat16: autocast where it is asked for, weights and sums in float32, features told apart."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from surgicalft.blocks import Blocks
+from surgicalft.evaluate import to_float
+from surgicalft.features import FeatureCache
+from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.freezing import freeze
+from surgicalft.models.resnet_cifar import ResNetCifar
+from surgicalft.precision import PRECISIONS, autocast
+from surgicalft.runs import Run
+from surgicalft.settings import as_dict
+from surgicalft.shifts.base import Labelled, Splits
+from surgicalft.split import split, trace
+
+RUN = Run("glyphs-flip", "memo-resnet26-gn", "all", 1e-3)
+HOW = {"learning_rate": 1e-2, "epochs": 1, "batch_size": 40}
+
+
+def labelled(n, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
+    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return ResNetCifar(8, widths=(8, 8, 16), classes=4)
+
+
+def tune(network, splits, selection, precision, **more):
+    model = copy.deepcopy(network)
+    how = FineTune(**HOW, precision=precision)
+    return model, fine_tune(model, Blocks.of(model).select(selection), splits, how, **more)
+
+
+@pytest.mark.parametrize("selection", ["block 1", "block 3", "last", "all"])
+def test_a_step_is_that_of_autocast_on_the_whole_network(network, splits, selection):
+    """One batch of all images: the gradient of a plain pass in bfloat16, to bfloat16's rounding."""
+    plain = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    chosen = Blocks.of(plain).select(selection)
+    freeze(plain, chosen)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = plain(to_float(splits.tune.images))
+    expected = F.cross_entropy(outputs.float(), splits.tune.labels).item()
+    _, half = tune(network, splits, selection, "bfloat16")
+    _, single = tune(network, splits, selection, "float32")
+    assert half.history[0]["train_loss"] == pytest.approx(expected, rel=0.01)
+    assert half.history[0]["train_loss"] == pytest.approx(single.history[0]["train_loss"], rel=0.02)
+    assert half.history[0]["valid_loss"] != single.history[0]["valid_loss"]  # it was in force
+
+
+def test_weights_and_what_is_reported_stay_in_float32(network, splits):
+    tuned, found = tune(network, splits, "all", "bfloat16", reuse=False)
+    assert {p.dtype for p in tuned.parameters()} == {torch.float32}
+    _, again = tune(network, splits, "all", "bfloat16")
+    assert found.valid_loss == pytest.approx(again.valid_loss, rel=0.02)  # the plain path agrees
+
+
+def test_features_of_both_precisions_are_kept_apart(network, splits):
+    chosen = Blocks.of(network).select("last")
+    freeze(network, chosen)
+    graph = trace(network)
+    parts = split(network, graph, chosen.parameters, torch.rand(2, 3, 16, 16))
+    cache = FeatureCache(graph)
+    images = splits.tune.images
+    kinds = [cache.get(parts, "tune", images, precision=p)[0].dtype for p in PRECISIONS]
+    assert kinds == [torch.float32, torch.bfloat16]
+    (batch,) = next(iter(cache.batches(parts, "test", images, size=8, precision="bfloat16")))
+    assert batch.dtype == torch.bfloat16 and len(batch) == 8
+
+
+def test_it_ends_with_the_pass(network):
+    with autocast("bfloat16"):
+        assert torch.is_autocast_enabled("cpu")
+    with autocast("float32"):
+        assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("make", [FineTune, lambda rate, **more: replace(RUN, **more)])
+def test_an_unknown_precision_is_named_with_the_legal_ones(make):
+    legal = r"precision must be one of \['float32', 'bfloat16'\], not 'half'"
+    with pytest.raises(ValueError, match=legal):
+        make(1e-3, precision="half")
+
+
+def test_runs_in_float32_keep_their_identity():
+    assert "precision" not in as_dict(RUN)
+    assert as_dict(replace(RUN, precision="bfloat16"))["precision"] == "bfloat16"
