@@ -18,7 +18,7 @@ _TITLES = {
     "forward_passes": "forward passes",
 }
 _FORMATS = {
-    **dict.fromkeys(("binomial_error", "z", "block accuracy"), ".2f"),
+    **dict.fromkeys(("binomial_error", "z", "block accuracy", "float32", "bfloat16"), ".2f"),
     "forward_passes": ",.0f",
 }
 _ERRORS = {  # which column is whose uncertainty, where it is not called <name>_error
