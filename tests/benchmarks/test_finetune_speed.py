@@ -14,8 +14,9 @@ normalisations behind them were folded into one (it took 2 to 3 % off that step,
 
 Convolutions run at 90 to 130 of about 125 GFLOP/s of that core (zeros of the padding count as computed), so they
 bound the sweep: without all the rest it would be a fifth faster, and more needs fewer or cheaper products. The
-last layer alone is bound by one pass over all images, for the same reason. bfloat16 would make a step 1.6 times as
-fast, but moves single runs' accuracies by more than a point, so that it is not used.
+last layer alone is bound by one pass over all images, for the same reason. In bfloat16 a step is 1.6 times as fast
+and the sweep 5.0 times as fast as the plain loop, in float32 3.0 times. It moves single runs' accuracies by about a
+point, and their mean not at all: 0.00 (0.08) over 100 pairs on real images, figures/precision.
 """
 
 import os
