@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from small import network, small_splits
 
 from surgicalft.blocks import Blocks
 from surgicalft.finetune import Diverged, FineTune, fine_tune
-from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled, Splits
 
@@ -17,20 +17,9 @@ SELECTIONS = ["all", "block 1", "block 2", "block 3", "last", "block 1:block 2",
 SETTINGS = FineTune(learning_rate=1e-2, epochs=3, batch_size=16)
 
 
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
-
-
 @pytest.fixture(scope="module")
 def splits():
-    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
-
-
-def network(norm="batch", depth=8):
-    torch.manual_seed(0)
-    return ResNetCifar(depth, widths=(8, 8, 16), norm=norm, classes=4)
+    return small_splits()
 
 
 def tune(model, selection, splits, settings=SETTINGS, **more):

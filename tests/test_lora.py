@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from small import labelled, network
 from torch import nn
 from torch.func import functional_call
 
@@ -21,7 +22,6 @@ from surgicalft.lora import (
     import_peft,
     inject,
 )
-from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.split import trace
@@ -34,12 +34,6 @@ IMAGE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 def _needs_peft(request):
     if "absent" not in request.node.name:
         pytest.importorskip("peft", reason="needs the extra lora")
-
-
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +52,6 @@ def double(monkeypatch):
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def network(norm="batch"):
-    torch.manual_seed(0)
-    return ResNetCifar(8, widths=(8, 8, 16), norm=norm, classes=4)
 
 
 def tune(model, splits, selection="all", settings=SETTINGS, **more):

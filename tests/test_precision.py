@@ -4,40 +4,33 @@ import copy
 from dataclasses import replace
 
 import pytest
+import small
 import torch
 import torch.nn.functional as F
+from small import small_splits
 
 from surgicalft.blocks import Blocks
 from surgicalft.evaluate import to_float
 from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.freezing import freeze
-from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.runs import Run
 from surgicalft.settings import as_dict
-from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.split import split, trace
 
 RUN = Run("glyphs-flip", "memo-resnet26-gn", "all", 1e-3)
 HOW = {"learning_rate": 1e-2, "epochs": 1, "batch_size": 40}
 
 
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
-
-
 @pytest.fixture(scope="module")
 def splits():
-    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
+    return small_splits()
 
 
 @pytest.fixture
 def network():
-    torch.manual_seed(0)
-    return ResNetCifar(8, widths=(8, 8, 16), classes=4)
+    return small.network()
 
 
 def tune(network, splits, selection, precision, **more):

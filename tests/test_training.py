@@ -8,32 +8,20 @@ from typing import ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
+from small import network, small_splits
 
 from surgicalft.blocks import Blocks
 from surgicalft.cost import costs_of
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.methods import METHODS, Method, Plan, make_method
-from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.seeds import generator
-from surgicalft.shifts.base import Labelled, Splits
 
 SETTINGS = FineTune(learning_rate=1e-2, epochs=4, batch_size=16)
 
 
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
-
-
 @pytest.fixture(scope="module")
 def splits():
-    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
-
-
-def network(norm="batch"):
-    torch.manual_seed(0)
-    return ResNetCifar(8, widths=(8, 8, 16), norm=norm, classes=4)
+    return small_splits()
 
 
 def tune(model, method, splits, settings=SETTINGS, selection="all", **more):

@@ -4,28 +4,23 @@ import math
 
 import pytest
 import torch
+from small import labelled
 
 from surgicalft.blocks import Blocks
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.methods import METHODS, make_method
 from surgicalft.models.networks import build
-from surgicalft.shifts.base import Labelled, Splits
+from surgicalft.shifts.base import Splits
 
 VARIANTS = [(name, variant) for name, method in METHODS.items() for variant in method.variants]
 SMALL = ("resnet8-bn", "resnet8-gn", "clip-vit-tiny", "clip-vit-tiny-grouped")
 LARGE = ("resnet50", "rvt-small", "timm/vit_tiny_patch16_224", "clip-vit-b-16-grouped")
 
 
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 32, 32), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 10, (n,), generator=random))
-
-
 def check(name, method, variant):
     network = build(name, 10, 0)
     start = {k: v.clone() for k, v in network.named_parameters()}
-    splits = Splits(labelled(4, 0), labelled(2, 1), labelled(2, 2))
+    splits = Splits(*(labelled(n, seed, 32, 10) for seed, n in enumerate((4, 2, 2))))
     blocks = Blocks.of(network)
     how = FineTune(1e-4, epochs=2, batch_size=4)
     chosen = make_method(method, variant)

@@ -1,40 +1,32 @@
 """Runs inside a run: what they find, and at which price."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
-import torch
+import small
+from small import small_splits
 
 from surgicalft.blocks import Blocks
 from surgicalft.cost import Meter, costs_of
 from surgicalft.features import FeatureCache
 from surgicalft.finetune import Diverged, FineTune, fine_tune
-from surgicalft.models.resnet_cifar import ResNetCifar
 from surgicalft.searches import SEARCHES, Arena, search
 from surgicalft.searches.base import Candidate
 from surgicalft.searches.halving import halving
-from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.split import trace
 
 RATES, LAST_RATES = (1e-2, 1e-3), (1e-1, 1e-2)
 HOW = FineTune(0.0, epochs=8, batch_size=16)
 
 
-def labelled(n, seed):
-    random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, 3, 16, 16), generator=random, dtype=torch.uint8)
-    return Labelled(images, torch.randint(0, 4, (n,), generator=random))
-
-
 @pytest.fixture(scope="module")
 def splits():
-    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
+    return small_splits()
 
 
-def network():
-    torch.manual_seed(0)
-    return ResNetCifar(8, widths=(8, 8, 16), norm="group", classes=4)
+network = partial(small.network, "group")
 
 
 def arena(splits, rates=RATES, last_rates=LAST_RATES, settings=HOW):

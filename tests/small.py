@@ -1,0 +1,26 @@
+"""Images of chance and a network on them, small enough for a test of milliseconds."""
+
+import torch
+
+from surgicalft.models.resnet_cifar import ResNetCifar
+from surgicalft.shifts.base import Labelled, Splits
+
+CLASSES = 4
+
+
+def labelled(n: int, seed: int, side: int = 16, classes: int = CLASSES) -> Labelled:
+    """Random images (n, 3, side, side) with random labels."""
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 3, side, side), generator=random, dtype=torch.uint8)
+    return Labelled(images, torch.randint(0, classes, (n,), generator=random))
+
+
+def small_splits() -> Splits:
+    """40 images to tune on, 24 to validate and 30 to test."""
+    return Splits(labelled(40, 0), labelled(24, 1), labelled(30, 2))
+
+
+def network(norm: str = "batch", depth: int = 8) -> ResNetCifar:
+    """A ResNet of three narrow blocks, the same at each call."""
+    torch.manual_seed(0)
+    return ResNetCifar(depth, widths=(8, 8, 16), norm=norm, classes=CLASSES)
