@@ -25,6 +25,7 @@ class Two(nn.Module):
 
     def __init__(self):
         super().__init__()
+        torch.manual_seed(1)
         self.unused, self.used = nn.Linear(12, 2), nn.Linear(12, 2)
         self.bare = nn.Parameter(torch.ones(2))
 
