@@ -1,18 +1,18 @@
 """What executes runs: source models and target splits, loaded once, and each run's way of tuning."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import fx, nn
+from torch import nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.cost import Costs, Meter, costs_of
-from surgicalft.features import FeatureCache
-from surgicalft.finetune import Tuned, fine_tune
+from surgicalft.finetune import Tuned, tune
+from surgicalft.given_network import copy_network
 from surgicalft.lora import RANK, fine_tune_lora
+from surgicalft.memory import Memory
 from surgicalft.methods import make_method
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_network
@@ -22,25 +22,23 @@ from surgicalft.searches import SEARCHES, Arena, search
 from surgicalft.shifts import Splits, get_scenario, load_source, split_target
 from surgicalft.shifts.decoded import keep
 from surgicalft.shifts.parameter_noise import Planted, plant
-from surgicalft.split import trace
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the runs from one source model share: the network, which they copy, and its graph."""
+    """What the runs from one source model share: the network, which they copy."""
 
     network: nn.Module
-    graph: fx.Graph | None
     metrics: dict[str, float]  # of the noise planted in it, where there is some
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs on one target split share: the splits, the features of frozen prefixes, what layers cost."""
+    """What the runs on one target split share: the splits, what frozen modules gave for them, what layers cost."""
 
     splits: Splits
     provenance: str
-    features: FeatureCache
+    memory: Memory
     costs: Costs
 
 
@@ -84,23 +82,22 @@ class Executor:
 
     def _loaded(self, run: Run) -> Start:
         how = (self.data_dir, self.device, self.progress, self.unreadable)
-        network = load_network(run.model, run.pretrain, *how)
-        return Start(network, trace(network), {})
+        return Start(load_network(run.model, run.pretrain, *how), {})
 
     def _planted(self, run: Run) -> Start:
         """The level is set on the source's validation images."""
         assert run.planted is not None
-        network = copy.deepcopy(self._start(replace(run, planted=None)).network)
+        network = copy_network(self._start(replace(run, planted=None)).network)
         valid = load_source(get_scenario(run.scenario).source, self.data_dir).valid
         damage = plant(network, run.planted, valid, self.device)
         known = {"planted_scale": damage.scale, "planted_accuracy": damage.accuracy}
-        return Start(network, trace(network), known)
+        return Start(network, known)
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """The fields of the run's record that are known here."""
         self.prepare([run])
         start = self._start(run)
-        network = copy.deepcopy(start.network)
+        network = copy_network(start.network)
         bench = self._bench(run, start)
         tuned = _way(run.method)(run, network, bench, self.device)
         known = asdict(replace(tuned, metrics=tuned.metrics | start.metrics))
@@ -115,9 +112,8 @@ class Executor:
             counts = (run.n_tune, run.n_valid, run.seed, run.test)
             splits = split_target(target.pool, *counts, target.classes, target.test, target.sparse)
             # Of a copy: counting hooks into the layers, and another thread may be copying the network.
-            costs = costs_of(copy.deepcopy(start.network), splits.tune.images[:1])
-            features = FeatureCache(start.graph)
-            return Bench(self._kept(splits), target.provenance, features, costs)
+            costs = costs_of(copy_network(start.network), splits.tune.images[:1])
+            return Bench(self._kept(splits), target.provenance, Memory(), costs)
 
         return self._benches.get(key, make)
 
@@ -136,13 +132,13 @@ def _way(method: str) -> Callable[[Run, nn.Module, Bench, str], Tuned]:
 
 def _tune(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
     blocks = Blocks.of(network)
-    return fine_tune(
+    return tune(
         network,
         blocks.select(run.selection),
         bench.splits,
         run.how(),
         device,
-        bench.features,
+        bench.memory,
         method=make_method(run.method, run.variant, run.strength),
         blocks=blocks,
         costs=bench.costs,
@@ -158,7 +154,7 @@ def _lora(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
         int(run.strength or RANK),
         device,
         bench.costs,
-        bench.features,
+        bench.memory,
     )
 
 
@@ -170,7 +166,7 @@ def _search(run: Run, network: nn.Module, bench: Bench, device: str) -> Tuned:
         run.how(),
         run.rates,
         run.last_rates,
-        bench.features,
+        bench.memory,
         Meter(bench.costs),
         device,
     )

@@ -88,7 +88,7 @@ class Held(nn.Module):
 
 @cache
 def _held(cls: Any) -> Any:
-    """`cls` with `Held` mixed in, under its own name and module: torch.fx tells leaves by the module."""
+    """`cls` with `Held` mixed in, under its own name and module."""
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return new_class(cls.__name__, (Held, cls), exec_body=lambda body: body.update(names))
 

@@ -27,13 +27,12 @@ from torch import Tensor, nn
 
 from surgicalft.blocks import Selection
 from surgicalft.cost import Costs, Layer
-from surgicalft.evaluate import to_float
-from surgicalft.features import FeatureCache
-from surgicalft.finetune import FineTune, Tuned, fine_tune
+from surgicalft.evaluate import ImageForm, to_float
+from surgicalft.finetune import FineTune, Tuned, tune
 from surgicalft.freezing import freeze
+from surgicalft.memory import Memory
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Splits
-from surgicalft.split import trace
 
 RANK = 8
 LEGAL = (
@@ -50,14 +49,14 @@ def fine_tune_lora(
     rank: int = RANK,
     device: str = "cpu",
     costs: Costs | None = None,
-    features: FeatureCache | None = None,
+    memory: Memory | None = None,
 ) -> Tuned:
     """Tune adapters of `rank` for the layers whose weights are in `selection`, and merge those of the chosen epoch.
 
     In place; the model afterwards has its own layers and parameters again. Weights that `adaptable` leaves out, biases
     and normalisation stay frozen: of a transformer with `nn.MultiheadAttention`, its attention. `settings.seed`
-    also draws A. `features` and `costs` are those of the network without adapters, and `forward_passes` count in its
-    passes; otherwise as `surgicalft.finetune.fine_tune`.
+    also draws A. `memory` and `costs` are those of the network without adapters, and `forward_passes` count in its
+    passes; otherwise as `surgicalft.finetune.tune`.
 
     Raises ValueError for a rank below 1 and for a selection without a weight that takes an adapter, ModuleNotFoundError
     where peft is not installed, Diverged as `fine_tune` does, with the weights as they were.
@@ -65,15 +64,17 @@ def fine_tune_lora(
     if rank < 1:
         raise ValueError(f"rank must be 1 or more, not {rank}")
     model.to(device)
-    layers = adaptable(model, selection, to_float(splits.tune.images[:1], device))
+    layers = adaptable(
+        model, selection, to_float(splits.tune.images[:1], device, ImageForm.of(model))
+    )
     if not layers:
         where = f"selection {selection.name!r} of {type(model).__name__}"
         raise ValueError(f"{where} holds no weight that takes an adapter; legal: {LEGAL}")
-    features = features or FeatureCache(trace(model))  # in which an adapted layer is one operation
+    memory = memory or Memory()
     adapted = costs and adapted_costs(costs, model, layers, rank)
     try:
         adapters = replace(selection, parameters=inject(model, layers, rank, settings.seed))
-        tuned = fine_tune(model, adapters, splits, settings, device, features, costs=adapted)
+        tuned = tune(model, adapters, splits, settings, device, memory, costs=adapted)
         for name in layers:
             model.get_submodule(name).merge()  # type: ignore[operator]
     finally:

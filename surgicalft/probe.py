@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgicalft.evaluate import to_float
+from surgicalft.evaluate import ImageForm, to_float
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled
 
@@ -64,7 +64,10 @@ class Probe:
         order = torch.randperm(n, generator=generator("probe", self._seed, self.epoch))
         for index in order.split(self._batch_size)[:count]:
             batch = self._tune.take(index)
-            yield to_float(batch.images, self.device), batch.labels.to(self.device)
+            yield (
+                to_float(batch.images, self.device, ImageForm.of(self.model)),
+                batch.labels.to(self.device),
+            )
 
     @contextmanager
     def _all_learn(self) -> Iterator[list[Tensor]]:

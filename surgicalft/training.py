@@ -1,8 +1,9 @@
-"""The loop of fine-tuning, an epoch at a time: what a method lets learn, behind the cut that this allows."""
+"""The loop of fine-tuning, an epoch at a time: what a method lets learn, and what may answer from memory meanwhile."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,20 +12,23 @@ from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import Meter
-from surgicalft.evaluate import percent_correct, to_float
-from surgicalft.features import FeatureCache
+from surgicalft.evaluate import ImageForm, percent_correct, to_float
 from surgicalft.freezing import freeze
+from surgicalft.memory import Kept, Memory
 from surgicalft.methods.base import Method, Situation, all_of
 from surgicalft.optimizers import make_optimizer, make_schedule
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
+from surgicalft.reuse import Answering, Layout, Plan
 from surgicalft.seeds import generator
 from surgicalft.settings import check_choice
 from surgicalft.shifts.base import Splits
-from surgicalft.split import Features, Split, split, trace
+from surgicalft.shifts.image_files import LazyImages, as_tensor
+from surgicalft.trial import Conditions, find_plan
 
-EVALUATION_BATCH = 250
 Metrics = dict[str, Any]
+EXAMPLES = 4  # images that a trial is made with
+NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class FineTune:
     precision: str = (
         "float32"  # or "bfloat16", faster where the processor has it: surgicalft.precision
     )
+    evaluation_batch_size: int = 250  # validation and test images at once
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
@@ -56,26 +61,50 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Known:
-    """Features (n, ...) that stay the same all along, or images as bytes, and labels (n,)."""
+class Part:
+    """A split as the network is given it: labels (n,), images as bytes, and what frozen modules gave for them.
 
-    features: Features
+    `kept` is None where everything is computed; `images` are not read where nothing computed reads them.
+    """
+
+    images: Tensor | LazyImages
     labels: Tensor
+    kept: Kept | None
+    answering: Answering
+    form: ImageForm
+    device: str
 
-    def __getitem__(self, index: Tensor | slice) -> Features:
-        """These rows as the suffix takes them."""
-        rows = (tensor[index] for tensor in self.features)
-        return tuple(to_float(x, x.device) if x.dtype == torch.uint8 else x for x in rows)
+    def outputs(self, index: Tensor | slice) -> Tensor:
+        """The network's outputs for these images."""
+        kept = self.kept[index] if self.kept else None
+        if kept is None or self.answering.plan.reads_images:
+            if isinstance(index, Tensor) and isinstance(self.images, Tensor):
+                index = index.to(self.images.device)
+            images = to_float(self.images[index], self.device, self.form)
+        else:
+            images = self._shape(len(self.labels[index]))
+        result: Tensor = self.answering(images, kept)
+        return result
 
-    def batches(self) -> Iterable[Features]:
-        starts = range(0, len(self.labels), EVALUATION_BATCH)
-        return (self[start : start + EVALUATION_BATCH] for start in starts)
+    def batches(self, size: int) -> Iterable[Tensor]:
+        """Outputs for all images, so many at once."""
+        return (self.outputs(slice(i, i + size)) for i in range(0, len(self.labels), size))
+
+    def _shape(self, n: int) -> Tensor:
+        shape = tuple(self.images.shape[1:])
+        order = (
+            (0, 2, 3, 1) if self.form.channels_last and len(shape) == 3 else range(1 + len(shape))
+        )
+        return Layout(shape, self.form.dtype, tuple(order)).placeholder(
+            n, torch.device(self.device)
+        )
 
 
 class Training:
     """A network while a method tunes it: `epoch()` goes on by one, `restore()` puts the best epoch's weights back.
 
-    The cut lies in front of every tensor that has learned so far, and moves when another one begins to.
+    What does not depend on any tensor that has learned so far is computed once (`reuse` says how much that is); it is
+    less when another one begins to learn. `memory` is shared with other runs, None computes everything.
     """
 
     def __init__(
@@ -86,17 +115,17 @@ class Training:
         settings: FineTune,
         method: Method,
         device: str = "cpu",
-        features: FeatureCache | None = None,
+        memory: Memory | None = None,
         blocks: Blocks | None = None,
         meter: Meter | None = None,
     ) -> None:
-        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model, self.selection, self.splits = model, selection, splits
+        self.model, self.selection, self.splits = model.to(device), selection, splits
         self.settings, self.method, self.device = settings, method, device
         self.history: list[Metrics] = []
         self.chosen = 0  # the best epoch so far, from 1
         self.meter = meter or Meter()
-        self._features, self._blocks = features or FeatureCache(trace(model)), blocks
+        self.form = ImageForm.of(model)
+        self._memory, self._blocks = memory, blocks
         self._plan = all_of(selection) if method.fixed else None
         self._learned: frozenset[str] = frozenset()
         self._best = (-math.inf, -math.inf)
@@ -118,9 +147,9 @@ class Training:
         )
 
     @property
-    def suffix(self) -> nn.Module:
-        """What is behind the cut."""
-        return self.parts.suffix
+    def reuse(self) -> str:
+        """What answers from memory at present, or why nothing does."""
+        return str(self._answering.plan)
 
     def epoch(self) -> Metrics:
         """One pass over the tuning images and a look at the validation images; Diverged if a metric is not finite."""
@@ -139,8 +168,8 @@ class Training:
 
     def validate(self) -> Metrics:
         """Accuracy (%) and mean loss on the validation images."""
-        self.meter.forward(self.parts.cut, self._learned, len(self.valid.labels))
-        outputs = self._outputs(self.valid.batches())
+        self.meter.forward(self._cut, self._learned, len(self.valid.labels))
+        outputs = self._outputs(self.valid)
         accuracy = percent_correct(outputs.argmax(1), self.valid.labels)
         loss = F.cross_entropy(outputs, self.valid.labels).item()
         return {"valid_accuracy": accuracy, "valid_loss": loss}
@@ -148,17 +177,10 @@ class Training:
     def restore(self) -> None:
         """The weights of the best epoch."""
         self.model.load_state_dict(self._weights, strict=False)
-        if not self.method.fixed:
-            self._cut()  # folded layers hold weights that were frozen in the last epoch
 
     def test_outputs(self) -> Tensor:
         """Logits (n, classes) of the test images."""
-        images, how = self.splits.test.images, self.settings
-        return self._outputs(
-            self._features.batches(
-                self.parts, "test", images, self.device, EVALUATION_BATCH, how.precision
-            )
-        )
+        return self._outputs(self._part("test"))
 
     def _follow(self, number: int) -> None:
         """Ask the method, and freeze, cut and set rates accordingly."""
@@ -187,26 +209,53 @@ class Training:
         tuned = tuple(name for name in self.selection.parameters if name in chosen)
         freeze(self.model, replace(self.selection, parameters=tuned), self.settings.norm)
         self._learned |= chosen
-        self._cut()
+        self._recall()
 
-    def _cut(self) -> None:
-        data = self.splits
-        example = to_float(data.tune.images[:2], self.device)
-        fixed = (
-            self.settings.norm != "train"
-        )  # else statistics in front of the cut change with the batch
-        graph = self._features.graph if fixed else None
-        self.parts: Split = split(self.model, graph, self._learned, example)
-        self.tune, self.valid = (
-            Known(
-                self._features.get(
-                    self.parts, name, part.images, self.device, self.settings.precision
-                ),
-                part.labels.to(self.device),
+    def _recall(self) -> None:
+        """Find out what may answer from memory, and have it there."""
+        plan = self._find_plan()
+        if plan and not self._held(plan, ("tune", "valid"), len(self.splits.test)):
+            plan = Plan(
+                reason=f"{plan.nbytes:,} bytes an image fit neither into memory nor into a file"
             )
-            for name, part in (("tune", data.tune), ("valid", data.valid))
+        self._answering = Answering(self.model, plan)
+        self._cut = ",".join(f"{name}:{i}:{j}" for name, i, j in plan.kept)
+        self.tune, self.valid = self._part("tune"), self._part("valid")
+        self.meter.features(
+            self._cut, self._learned, len(self.splits.tune) + len(self.splits.valid)
         )
-        self.meter.features(self.parts.cut, self._learned, len(data.tune) + len(data.valid))
+
+    def _find_plan(self) -> Plan:
+        if self._memory is None:
+            return Plan(reason=NOT_ASKED)
+        if not self._learned:
+            return Plan(reason="nothing learns")
+        how = self.settings
+        learning = tuple(n for n, p in self.model.named_parameters() if p.requires_grad)
+        key = (self._learned, learning, how.norm, how.precision, self.form)
+
+        def make() -> Plan:
+            passes = partial(autocast, how.precision, self.device)
+            examples = _examples(self.splits.tune.images, self.device, self.form)
+            return find_plan(self.model, self._learned, examples, Conditions(passes=passes))
+
+        return self._memory.plan(key, make)
+
+    def _held(self, plan: Plan, names: Sequence[str], later: int = 0) -> dict[str, Kept] | None:
+        assert self._memory is not None
+        images = {name: getattr(self.splits, name).images for name in names}
+        how = self.form, self.device, self.settings.precision
+        return self._memory.outputs(plan, self.model, images, *how, later=later)
+
+    def _part(self, name: str) -> Part:
+        data, plan = getattr(self.splits, name), self._answering.plan
+        held = self._held(plan, (name,)) if plan else None
+        images = data.images
+        if name != "test" and (held is None or plan.reads_images):
+            images = as_tensor(images).to(self.device)  # read in every epoch
+        answering = self._answering if held or not plan else Answering(self.model, Plan())
+        kept = held[name] if held else None
+        return Part(images, data.labels.to(self.device), kept, answering, self.form, self.device)
 
     def _optimize(self) -> None:
         """One group of parameters where all learn at one rate, else one for each tensor."""
@@ -235,24 +284,29 @@ class Training:
 
     def _pass(self, number: int) -> float:
         """All tuning images in an order drawn from (seed, epoch); returns the mean loss."""
-        self.suffix.train()
+        self.model.train()
         n, how = len(self.tune.labels), self.settings
         order = torch.randperm(n, generator=generator("order", how.seed, number))
         total = torch.zeros((), device=self.tune.labels.device)
         for index in order.to(self.tune.labels.device).split(how.batch_size):
             with autocast(how.precision, self.device):
-                outputs = self.suffix(*self.tune[index])
-            loss = F.cross_entropy(outputs.float(), self.tune.labels[index])
+                outputs = self.tune.outputs(index)
+            loss = F.cross_entropy(_exact(outputs), self.tune.labels[index])
             total += loss.detach() * len(index)
             self._step(loss)
-        self.meter.forward(self.parts.cut, self._learned, n)
+        self.meter.forward(self._cut, self._learned, n)
         self.meter.backward(self._plan.rates if self._plan else (), n)
         return total.item() / n
 
     def _step(self, loss: Tensor) -> None:
-        if not loss.requires_grad:  # everything is frozen in this epoch
-            return
         learning = {name: p for name, p in self._named.items() if p.requires_grad}
+        if not learning:  # the method freezes everything in this epoch
+            return
+        if not loss.requires_grad:
+            raise RuntimeError(
+                f"the loss does not depend on the tensors of {self.selection.name!r}: the network's forward gives "
+                "them no gradient (detach, torch.no_grad)"
+            )
         penalty = self.method.penalty(learning, self._start)
         self._optimizer.zero_grad()
         (loss if penalty is None else loss + penalty).backward()
@@ -262,11 +316,12 @@ class Training:
             self._scale()
 
     @torch.no_grad()
-    def _outputs(self, batches: Iterable[Features]) -> Tensor:
+    def _outputs(self, part: Part) -> Tensor:
         """Logits (n, classes), in eval mode."""
-        self.suffix.eval()
+        self.model.eval()
         with autocast(self.settings.precision, self.device):
-            return torch.cat([self.suffix(*batch) for batch in batches]).float()
+            parts = list(part.batches(self.settings.evaluation_batch_size))
+        return _exact(torch.cat(parts))
 
     def _changing(self) -> dict[str, Tensor]:
         """Copies of what tuning may change: the selection, and the buffers of normalisation layers."""
@@ -285,9 +340,23 @@ def _check_finite(history: list[Metrics]) -> None:
         raise Diverged(f"training diverged in epoch {len(history)}: {bad}", history)
 
 
+def _exact(outputs: Tensor) -> Tensor:
+    """At least single precision."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()
+
+
+def _examples(images: Tensor | LazyImages, device: str, form: ImageForm) -> Tensor:
+    """What a trial is made with: some of the images, and some of chance, in case these are all alike."""
+    some = as_tensor(images[: EXAMPLES // 2])
+    shape = (EXAMPLES - len(some), *some.shape[1:])
+    drawn = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator("trial"))
+    return to_float(torch.cat([some, drawn.to(some.device)]), device, form)
+
+
 @torch.no_grad()
 def _check_labels(model: nn.Module, splits: Splits, device: str) -> None:
-    classes = model.eval()(to_float(splits.tune.images[:1], device)).shape[1]
+    example = to_float(splits.tune.images[:1], device, ImageForm.of(model))
+    classes = model.eval()(example).shape[1]
     for name in ("tune", "valid", "test"):
         labels = getattr(splits, name).labels
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

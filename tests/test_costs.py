@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small import answering
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -10,7 +11,6 @@ from surgicalft.blocks import Blocks
 from surgicalft.cost import Costs, Meter
 from surgicalft.freezing import freeze
 from surgicalft.models.networks import build
-from surgicalft.split import split, trace
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -34,10 +34,9 @@ def test_a_step_costs_what_pytorch_counts(name, selection):
     costs = Costs.of(network, IMAGE)
     chosen = Blocks.of(network).select(selection)
     freeze(network, chosen)
-    parts = split(network, trace(network), chosen.parameters, torch.zeros(2, 3, 32, 32))
-    features = parts.prefix(IMAGE)
+    found, kept = answering(network, chosen.parameters, IMAGE)
     whole = flops(lambda: network(IMAGE))
-    expected = flops(lambda: step(parts.suffix, features)) / whole
+    expected = flops(lambda: step(found, (IMAGE, kept))) / whole
     assert 1 - costs.front(chosen.parameters) + costs.backward(chosen.parameters) == pytest.approx(
         expected
     )

@@ -14,7 +14,6 @@ from torch.func import functional_call
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import costs_of
 from surgicalft.evaluate import to_float
-from surgicalft.features import FeatureCache
 from surgicalft.finetune import Diverged, FineTune, fine_tune
 from surgicalft.lora import (
     adaptable,
@@ -22,9 +21,9 @@ from surgicalft.lora import (
     import_peft,
     inject,
 )
+from surgicalft.memory import Memory
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled, Splits
-from surgicalft.split import trace
 
 SETTINGS = FineTune(learning_rate=1e-2, epochs=3, batch_size=16)
 IMAGE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -117,25 +116,25 @@ def test_equals_the_slow_reference(splits, norm, selection, double):
 
 
 @pytest.mark.parametrize("selection", ["block 2", "last"])
-def test_a_cut_changes_nothing_but_rounding(splits, selection):
+def test_memory_changes_nothing_but_rounding(splits, selection):
     cut, plain = network(), network()
-    features = FeatureCache(trace(cut))
-    one = tune(cut, splits, selection, features=features)
-    other = tune(plain, splits, selection, features=FeatureCache(None))
-    assert features._sizes and all(features._sizes), "nothing lay in front of the cut"
+    memory, nothing = Memory(), Memory(max_bytes=0, max_file_bytes=0)
+    one = tune(cut, splits, selection, memory=memory)
+    other = tune(plain, splits, selection, memory=nothing)
+    assert "answer from memory" in one.reuse and "fit neither" in other.reuse
     assert one.epoch == other.epoch
     for name, value in cut.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_features_are_shared_with_surgical_runs(splits):
+def test_outputs_are_shared_with_surgical_runs(splits):
     model = network()
-    features = FeatureCache(trace(model))
+    memory = Memory()
     selection = "tensors:layer2.0.conv1.weight"
-    fine_tune(network(), Blocks.of(model).select(selection), splits, SETTINGS, features=features)
-    known = dict(features._sizes)
-    tune(model, splits, selection, features=features)
-    assert features._sizes == known and all(known)
+    fine_tune(network(), Blocks.of(model).select(selection), splits, SETTINGS, memory=memory)
+    held = memory.nbytes
+    tune(model, splits, selection, memory=memory)
+    assert memory.nbytes == held > 0
 
 
 # --- what is left behind

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small import answering
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +13,6 @@ from surgicalft.cost import Costs
 from surgicalft.freezing import freeze
 from surgicalft.lora import adaptable, adapted_costs, inject, restore
 from surgicalft.models.networks import build
-from surgicalft.split import split, trace
 
 pytest.importorskip("peft", reason="needs the extra lora")
 IMAGE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -120,17 +120,15 @@ def flops(compute):
 
 
 @pytest.mark.parametrize("name", ["resnet8-bn", "resnet8-gn", "clip-vit-tiny"])
-def test_a_layer_with_an_adapter_is_one_operation_of_the_plain_graph(name):
-    """Which therefore needs no tracing of peft's layers, and whose cuts lie in front of them."""
+def test_what_is_in_front_of_adapters_answers_from_memory(name):
     model = build(name, 4, 0)
-    graph = trace(model)
     _, adapters = with_random_adapters(model)
     freeze(model, Selection("adapters", adapters))
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    parts = split(model, graph, adapters[-2:], images)
-    assert parts.cut
+    found, kept = answering(model, adapters[-2:], images)
+    assert found.plan
     with torch.no_grad():
-        outputs = parts.suffix.eval()(*parts.prefix(images))
+        outputs = found(images, kept)
         torch.testing.assert_close(outputs, model.eval()(images), rtol=1e-4, atol=1e-5)
 
 
@@ -152,16 +150,15 @@ def test_costs_with_adapters_are_those_that_are_counted(name):
 @pytest.mark.parametrize("selection", ["block 1", "block 2", "last", "all"])
 def test_a_step_costs_what_pytorch_counts(selection):
     model, image = build("resnet8-gn", 10, 0).eval(), torch.zeros(1, 3, 32, 32)
-    chosen, costs, graph = Blocks.of(model).select(selection), Costs.of(model, image), trace(model)
+    chosen, costs = Blocks.of(model).select(selection), Costs.of(model, image)
     layers = adaptable(model, chosen, image)
     adapted = adapted_costs(costs, model, layers, rank=3)
     adapters = inject(model, layers, 3, seed=0)
     freeze(model, Selection("adapters", adapters, chosen.front))
-    parts = split(model, graph, adapters, torch.zeros(2, 3, 32, 32))
-    assert bool(parts.cut) == (selection in ("block 2", "last"))
-    features = parts.prefix(image)
+    found, kept = answering(model, adapters, image)
+    assert bool(found.plan) == (selection in ("block 2", "last"))
     label = torch.zeros(1, dtype=torch.int64)
-    expected = flops(lambda: F.cross_entropy(parts.suffix(*features), label).backward())
+    expected = flops(lambda: F.cross_entropy(found(image, kept), label).backward())
     whole = sum(layer.flops for layer in adapted.layers)
-    share = 1 - adapted.front(adapters) * bool(parts.cut) + adapted.backward(adapters)
+    share = 1 - adapted.front(adapters) * bool(found.plan) + adapted.backward(adapters)
     assert share * whole == pytest.approx(expected)

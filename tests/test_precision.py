@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import small
@@ -10,14 +11,14 @@ import torch.nn.functional as F
 from small import small_splits
 
 from surgicalft.blocks import Blocks
-from surgicalft.evaluate import to_float
-from surgicalft.features import FeatureCache
+from surgicalft.evaluate import ImageForm, to_float
 from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.freezing import freeze
+from surgicalft.memory import Memory
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.runs import Run
 from surgicalft.settings import as_dict
-from surgicalft.split import split, trace
+from surgicalft.trial import Conditions, find_plan
 
 RUN = Run("glyphs-flip", "memo-resnet26-gn", "all", 1e-3)
 HOW = {"learning_rate": 1e-2, "epochs": 1, "batch_size": 40}
@@ -62,17 +63,16 @@ def test_weights_and_what_is_reported_stay_in_float32(network, splits):
     assert found.valid_loss == pytest.approx(again.valid_loss, rel=0.02)  # the plain path agrees
 
 
-def test_features_of_both_precisions_are_kept_apart(network, splits):
+def test_outputs_of_both_precisions_are_kept_apart(network, splits):
     chosen = Blocks.of(network).select("last")
     freeze(network, chosen)
-    graph = trace(network)
-    parts = split(network, graph, chosen.parameters, torch.rand(2, 3, 16, 16))
-    cache = FeatureCache(graph)
-    images = splits.tune.images
-    kinds = [cache.get(parts, "tune", images, precision=p)[0].dtype for p in PRECISIONS]
-    assert kinds == [torch.float32, torch.bfloat16]
-    (batch,) = next(iter(cache.batches(parts, "test", images, size=8, precision="bfloat16")))
-    assert batch.dtype == torch.bfloat16 and len(batch) == 8
+    memory, images, kinds = Memory(), {"tune": splits.tune.images}, []
+    for precision in PRECISIONS:
+        how = Conditions(passes=partial(autocast, precision))
+        plan = find_plan(network, chosen.parameters, torch.rand(4, 3, 16, 16), how)
+        kept = memory.outputs(plan, network, images, ImageForm(), "cpu", precision)["tune"]
+        kinds.append([value.dtype for value in kept[:8].values()])
+    assert kinds == [[torch.float32], [torch.bfloat16]]
 
 
 def test_it_ends_with_the_pass(network):

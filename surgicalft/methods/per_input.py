@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from surgicalft.allocator import keep_freed_memory
-from surgicalft.features import side_by_side
+from surgicalft.memory import side_by_side
 from surgicalft.methods.layer_gradients import Unsuitable, find_owners, layer_gradients
 
 CHUNK = 64  # images at once, where their gradients fit into CHUNK_BYTES

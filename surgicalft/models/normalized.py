@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.models.resnet_cifar import Normalize
@@ -18,9 +18,6 @@ def fitted(images: Tensor, size: int | None) -> Tensor:
     if size is None or images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-
-
-fx.wrap("fitted")  # one node of a traced graph, whatever size the images have
 
 
 class Normalized(nn.Module):

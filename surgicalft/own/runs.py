@@ -1,6 +1,5 @@
 """Runs on a user's own network and data, as settings, and what executes them."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,8 +9,9 @@ import torch
 from torch import nn
 
 from surgicalft.cost import costs_of
-from surgicalft.features import FeatureCache
-from surgicalft.finetune import fine_tune
+from surgicalft.finetune import tune
+from surgicalft.given_network import copy_network
+from surgicalft.memory import Memory
 from surgicalft.own.data import OwnData
 from surgicalft.own.network import OwnNetwork
 from surgicalft.recent import Recent
@@ -19,7 +19,6 @@ from surgicalft.runs import Run
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import later
 from surgicalft.shifts.base import Splits
-from surgicalft.split import trace
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,9 @@ class OwnExecutor:
 
     def __init__(self, network: OwnNetwork, data: OwnData, device: str = "cpu") -> None:
         self.network, self.data, self.device = network, data, device
-        self._graph = trace(network.module)
         # Of a copy: counting hooks into the layers.
-        self._costs = costs_of(copy.deepcopy(network.module), data.train.images[:1])
-        self._benches: Recent[tuple[Splits, FeatureCache]] = Recent(2)
+        self._costs = costs_of(copy_network(network.module), data.train.images[:1])
+        self._benches: Recent[tuple[Splits, Memory]] = Recent(2)
 
     def __call__(self, run: OwnRun) -> dict[str, Any]:
         """The fields of the run's record that are known here."""
@@ -46,21 +44,22 @@ class OwnExecutor:
 
     def tune(self, run: OwnRun) -> tuple[nn.Module, dict[str, Any]]:
         """The tuned copy of the user's network, and the fields of the record."""
-        module = copy.deepcopy(self.network.module)
-        splits, features = self._bench(run.seed)
+        module = copy_network(self.network.module)
+        splits, memory = self._bench(run.seed)
         selection = self.network.select(run.selection)
         with self._chance(run.seed):
-            tuned = fine_tune(
-                module, selection, splits, run.how(), self.device, features, costs=self._costs
+            tuned = tune(
+                module, selection, splits, run.how(), self.device, memory, costs=self._costs
             )
         where = {"provenance": self.data.describe(), "device": self.device}
-        return module.network, {**asdict(tuned), **where}
+        network: nn.Module = module.network  # type: ignore[assignment]
+        return network, {**asdict(tuned), **where}
 
-    def _bench(self, seed: int) -> tuple[Splits, FeatureCache]:
-        """Splits and the features of frozen prefixes; the same for all seeds where the splits are."""
+    def _bench(self, seed: int) -> tuple[Splits, Memory]:
+        """Splits and what frozen modules gave for them; the same for all seeds where the splits are."""
 
-        def make() -> tuple[Splits, FeatureCache]:
-            return self.data.splits(seed), FeatureCache(self._graph)
+        def make() -> tuple[Splits, Memory]:
+            return self.data.splits(seed), Memory()
 
         return self._benches.get(seed if self.data.drawn else 0, make)
 

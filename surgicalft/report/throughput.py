@@ -2,7 +2,7 @@
 
 `python -m surgicalft.report.throughput` writes the table for this machine to figures/throughput/. Of each number the
 median over repeats is given; ratios to tuning all are taken within one run of the program. A step is measured in two
-ways: through the whole network, and behind the cut, from features computed once (`surgicalft.split`).
+ways: with the whole network computed, and with frozen modules that answer from memory (`surgicalft.reuse`).
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgicalft.allocator import keep_freed_memory
@@ -28,7 +28,8 @@ from surgicalft.models.networks import build
 from surgicalft.optimizers import make_optimizer
 from surgicalft.paths import project_dir
 from surgicalft.report.tables import read_table, write_table
-from surgicalft.split import split, trace
+from surgicalft.reuse import Answering
+from surgicalft.trial import find_plan
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,19 @@ CASES = (  # as much of each as a CPU does in minutes
 def throughput(case: Case, device: str = "cpu", batch: int = 0) -> pd.DataFrame:
     """One row for the forward pass and one per block and for all: images/s, its ratio to tuning all, parameters.
 
-    `images/s` is a whole step (forward, backward, Adam) with everything else frozen; `behind the cut` the same from
-    the features in front of the first tuned tensor.
+    `images/s` is a whole step (forward, backward, Adam) with everything else frozen; `behind the cut` the same
+    where what is frozen in front of the first tuned tensor answers from memory.
     """
     keep_freed_memory()
     repeats = case.repeats
     network = build(case.model, case.classes, seed=0).to(device)
     network = network.to(memory_format=torch.channels_last)
-    graph = trace(network)
     shape = (batch or case.batch, 3, case.size, case.size)
     images = torch.rand(shape, device=device).to(memory_format=torch.channels_last)
     labels = torch.arange(len(images), device=device) % case.classes
     rows = [_forward(network, images, repeats)]
     for name in (*Blocks.of(network), "all"):
-        rows.append(_tuned(network, graph, name, images, labels, repeats))
+        rows.append(_tuned(network, name, images, labels, repeats))
     every = rows[-1]["images/s"]
     common = {"model": case.model, "pixels": case.size, "batch": len(images), "repeats": repeats}
     return pd.DataFrame([common | row | {"x all": row["images/s"] / every} for row in rows])
@@ -100,7 +100,6 @@ def gigaflops(model: str, size: int) -> float:
 
 def _tuned(
     network: nn.Module,
-    graph: fx.Graph | None,
     name: str,
     images: Tensor,
     labels: Tensor,
@@ -110,12 +109,11 @@ def _tuned(
     freeze(network, selection)
     network.train()
     optimizer = make_optimizer("adam", trainable(network), 1e-6, 0.0)
-    parts = split(network, graph, selection.parameters, images[:2])
-    with torch.no_grad():
-        features = parts.prefix.eval()(images)
-    parts.suffix.train()
+    answering = Answering(network, find_plan(network, selection.parameters, images[:4]))
+    kept = answering.remember(images)
+    network.train()
 
-    def step(run: Callable[..., Tensor], *inputs: Tensor) -> None:
+    def step(run: Callable[..., Tensor], *inputs: Any) -> None:
         F.cross_entropy(run(*inputs), labels).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -123,7 +121,7 @@ def _tuned(
     return {
         "tuned": name,
         "images/s": _rate(lambda: step(network, images), images, repeats),
-        "behind the cut": _rate(lambda: step(parts.suffix, *features), images, repeats),
+        "behind the cut": _rate(lambda: step(answering, images, kept), images, repeats),
         "parameters": sum(p.numel() for p in trainable(network)),
     }
 

@@ -1,6 +1,5 @@
 """The interface of a search: runs inside one run, which share what they can, and end in one selection and one rate."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,8 +10,10 @@ from torch import nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.cost import Meter
-from surgicalft.features import FeatureCache
+from surgicalft.evaluate import ImageForm, to_float
 from surgicalft.finetune import Tuned, finish
+from surgicalft.given_network import check_type, copy_network, fast_format
+from surgicalft.memory import Memory
 from surgicalft.methods.surgical import Surgical
 from surgicalft.shifts.base import Splits
 from surgicalft.training import Diverged, FineTune, Training
@@ -58,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Arena:
-    """What the candidates share: source weights, splits, features of frozen prefixes, and the count of costs.
+    """What the candidates share: source weights, splits, what frozen modules gave, and the count of costs.
 
     `rates` are the learning rates to try, `last_rates` those of the last block alone (none: the same).
     """
@@ -69,7 +70,7 @@ class Arena:
     settings: FineTune
     rates: tuple[float, ...]
     last_rates: tuple[float, ...]
-    features: FeatureCache
+    memory: Memory | None
     meter: Meter
     device: str = "cpu"
 
@@ -91,13 +92,13 @@ class Arena:
     def _begin(self, selection: str, rate: float) -> Training:
         how = FineTune(**{**vars(self.settings), "learning_rate": rate})
         return Training(
-            copy.deepcopy(self.model),
+            copy_network(self.model),
             self.blocks.select(selection),
             self.splits,
             how,
             Surgical(),
             self.device,
-            self.features,
+            self.memory,
             self.blocks,
             self.meter,
         )
@@ -105,9 +106,13 @@ class Arena:
 
 def search(how: "Search", arena: Arena) -> Tuned:
     """What the search found, the test images read once, at the end; `history` has a row per candidate and round."""
-    best, rows = how(arena)
-    assert best.training is not None
-    return replace(finish(best.training), history=rows)
+    check_type(arena.model)
+    arena.model.to(arena.device)
+    example = to_float(arena.splits.tune.images[:2], arena.device, ImageForm.of(arena.model))
+    with fast_format(arena.model, example):
+        best, rows = how(arena)
+        assert best.training is not None
+        return replace(finish(best.training), history=rows)
 
 
 Found = tuple[

@@ -27,8 +27,8 @@ def distort(
 ) -> Callable[[float], None]:
     """Scale -> the output of `block` so distorted, in place. Images: uint8 (n, c, h, w), to measure r on.
 
-    The distortion hangs on the module that ends the block as two buffers, which copies, checkpoints and
-    torch.fx carry along; parameters keep their names. Raises ValueError where the block is not made of whole modules,
+    The distortion hangs on the module that ends the block as two buffers, which copies and checkpoints
+    carry along; parameters keep their names. Raises ValueError where the block is not made of whole modules,
     and where its output is distorted already.
     """
     path = output_module(network, block, blocks)

@@ -16,16 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from surgicalft.blocks import Blocks, Selection
-from surgicalft.evaluate import logits, percent_correct, to_float
-from surgicalft.features import FeatureCache
-from surgicalft.freezing import freeze, unfreeze
+from surgicalft.blocks import Blocks
+from surgicalft.evaluate import accuracy, logits
+from surgicalft.freezing import unfreeze
 from surgicalft.seeds import generator
 from surgicalft.settings import check_choice
 from surgicalft.shifts.activation_noise import distort
 from surgicalft.shifts.base import Labelled
 from surgicalft.shifts.image_files import LazyImages
-from surgicalft.split import split, trace
 
 PLACES = ("parameters", "activations")
 IMAGES = 500  # at most, drawn among those given
@@ -73,7 +71,6 @@ def plant(
     images; at most 500 of them are used. `blocks` are those of the network by default. The scale is found by doubling
     and bisection along one direction, on which accuracy falls on average, not at every step: the level is met
     within 1 point or one image, in the first bracket of doublings around it. Afterwards nothing is frozen.
-    The network is traced: see `surgicalft.split.trace` on threads.
 
     Raises ValueError for an unknown block, for a level below chance or not below the clean accuracy, and for one that
     no scale reaches; the weights are then as they were.
@@ -83,7 +80,7 @@ def plant(
     some = _some(data)
     network.to(device)
     rescale = _scaling(network, planted, blocks, some.images)
-    measure = _measure(network, blocks.select(planted.block), some, device, rescale)
+    measure = _measure(network, some, device, rescale)
     try:
         clean = measure(0.0)
         classes = logits(network, some.images[:1], device).shape[1]
@@ -105,23 +102,15 @@ def _scaling(
 
 
 def _measure(
-    network: nn.Module, block: Selection, data: Labelled, device: str, rescale: Scaling
+    network: nn.Module, data: Labelled, device: str, rescale: Scaling
 ) -> Callable[[float], float]:
-    """Scale -> accuracy (%) with noise of that scale; what lies in front of the block is computed once."""
-    freeze(network, block)
-    rescale(1.0)  # a cut that lost the distortion would agree with the network at 0
-    graph = trace(network)
-    parts = split(network, graph, block.parameters, to_float(data.images[:2], device))
-    features = FeatureCache(graph)
+    """Scale -> accuracy (%) with noise of that scale."""
 
-    @torch.no_grad()
-    def accuracy(scale: float) -> float:
+    def measured(scale: float) -> float:
         rescale(scale)
-        batches = features.batches(parts, "planting", data.images, device)
-        outputs = torch.cat([parts.suffix.eval()(*batch) for batch in batches])
-        return percent_correct(outputs.argmax(1).cpu(), data.labels)
+        return accuracy(network, data, device)
 
-    return accuracy
+    return measured
 
 
 @torch.no_grad()
@@ -163,13 +152,13 @@ def _check_level(planted: Planted, clean: float, chance: float) -> None:
 
 
 def _search(
-    accuracy: Callable[[float], float], planted: Planted, clean: float, tolerance: float
+    measure: Callable[[float], float], planted: Planted, clean: float, tolerance: float
 ) -> Damage:
     """Double until the level is passed, then halve the bracket; ends with the network at the scale found."""
     level, low, high = planted.accuracy, 0.0, SMALLEST
     tried: dict[float, float] = {}
     while high <= LARGEST:
-        tried[high] = accuracy(high)
+        tried[high] = measure(high)
         if abs(tried[high] - level) <= tolerance:
             return Damage(high, clean, tried[high])
         if tried[high] < level:
@@ -179,7 +168,7 @@ def _search(
         raise _unreached(planted, clean, tried)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        tried[middle] = accuracy(middle)
+        tried[middle] = measure(middle)
         if abs(tried[middle] - level) <= tolerance:
             return Damage(middle, clean, tried[middle])
         low, high = (middle, high) if tried[middle] > level else (low, middle)

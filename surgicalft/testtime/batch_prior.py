@@ -7,7 +7,7 @@ Levine and Finn 2022) used it for ResNet-50, with a prior of 16 images.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 KINDS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -82,16 +82,13 @@ def normalise(
     prior: int,
     eps: float,
 ) -> Tensor:
-    """What `PriorNorm` computes, as one step for torch.fx: it would drop what works by writing into a tensor."""
+    """What `PriorNorm` computes."""
     own_mean, own_var = torch.zeros_like(mean), torch.ones_like(var)
     # The pass that updates running statistics gives both moments several times faster than torch.var_mean.
     F.batch_norm(x.detach(), own_mean, own_var, training=True, momentum=1.0)
     share = prior / (prior + 1)
     mixed = own_mean.lerp(mean, share), own_var.lerp(var, share)
     return F.batch_norm(x, *mixed, weight, bias, eps=eps)
-
-
-fx.wrap("normalise")
 
 
 def _has_statistics(module: nn.Module) -> bool:

@@ -5,18 +5,17 @@ with a gradient at the source model's weights, whatever the learning rate, decay
 learn: runs that share a `FirstStep` compute it once.
 """
 
-import copy
 import threading
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Selection
 from surgicalft.evaluate import to_float
-from surgicalft.features import side_by_side
-from surgicalft.split import trace
+from surgicalft.given_network import copy_network
+from surgicalft.memory import side_by_side
 from surgicalft.testtime.images import as_bytes, check_seeds
 from surgicalft.testtime.memo import Learner, Memo
 
@@ -36,10 +35,9 @@ class FirstStep:
         network: nn.Module,
         selection: Selection,
         memo: Memo,
-        graph: fx.Graph | None = None,
         limit: int = 2**31,  # bytes
     ) -> None:
-        self._make = lambda: Learner(copy.deepcopy(network), selection, memo, graph)
+        self._make = lambda: Learner(copy_network(network), selection, memo)
         self._learners: list[Learner] = []
         self._kept: dict[int, Gradients] = {}
         self._room = limit
@@ -56,7 +54,7 @@ class FirstStep:
         if missing:
             learner, own = self._learners[job], [seeds[i] for i in missing]
             for seed, views in zip(own, learner.memo.draw(images[missing], own), strict=True):
-                gradients = learner.gradients(learner.view_features(views))
+                gradients = learner.gradients(learner.ready(views))
                 found[seed] = dict(zip(learner.selection.parameters, gradients, strict=True))
                 self._keep(seed, found[seed])
         return [found[seed] for seed in seeds]
@@ -81,12 +79,10 @@ class Episodic:
         network: nn.Module,
         selection: Selection,
         memo: Memo,
-        graph: fx.Graph | None = None,
         first: FirstStep | None = None,
     ) -> None:
-        graph = graph or trace(network)
-        self._make = lambda: Learner(copy.deepcopy(network), selection, memo, graph)
-        self._first = first or FirstStep(network, selection, memo, graph)
+        self._make = lambda: Learner(copy_network(network), selection, memo)
+        self._first = first or FirstStep(network, selection, memo)
         self._learners: list[Learner] = [
             self._make()
         ]  # a selection without tensors is refused here
@@ -121,10 +117,9 @@ class Episodic:
         return torch.cat(outputs)
 
     def _episode(self, learner: Learner, image: Tensor, seed: int, first: Gradients) -> Tensor:
-        features = learner.features(to_float(image, self.device))
         learner.reset()
         learner.step([first[name] for name in learner.selection.parameters])
         for step in range(1, self.memo.steps):
             views = self.memo.draw(image, [seed], step)[0]
-            learner.step(learner.gradients(learner.view_features(views)))
-        return learner.predict(features)
+            learner.step(learner.gradients(learner.ready(views)))
+        return learner.predict(learner.ready(to_float(image, self.device, learner.form)))

@@ -1,21 +1,19 @@
 """What executes runs of test-time adaptation: source models, streams and shared first steps, loaded once."""
 
-import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.evaluate import logits
+from surgicalft.given_network import copy_network
 from surgicalft.models.zoo import load_network
 from surgicalft.recent import Recent
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import identity
 from surgicalft.shifts import Labelled, get_scenario, load_source
-from surgicalft.split import trace
 from surgicalft.testtime.batch_prior import use_prior
 from surgicalft.testtime.episodic import Episodic, FirstStep
 from surgicalft.testtime.follow import Adapter, Keeper, follow
@@ -24,14 +22,6 @@ from surgicalft.testtime.online import Online
 from surgicalft.testtime.runs import StreamRun, check
 from surgicalft.testtime.streams import copies, stream
 from surgicalft.testtime.tent import Tent
-
-
-@dataclass(frozen=True)
-class Start:
-    """The source model of a run, and its graph."""
-
-    network: nn.Module
-    graph: fx.Graph | None
 
 
 class StreamExecutor:
@@ -51,7 +41,7 @@ class StreamExecutor:
     ) -> None:
         self.data_dir, self.device, self.progress = data_dir, device, progress
         self.progress_dir, self.every = progress_dir, every
-        self._starts: dict[tuple[Any, ...], Start] = {}
+        self._starts: dict[tuple[Any, ...], nn.Module] = {}
         self._streams: Recent[tuple[Labelled, str]] = Recent(2)
         self._firsts: Recent[FirstStep] = Recent(1)  # it may be large
         self._tuned: dict[tuple[Any, ...], set[str]] = {}  # by the runs that share a first step
@@ -83,18 +73,18 @@ class StreamExecutor:
         outcome = follow(adapter, images, seeds, keeper, every, run.reset, self.progress)
         return {**outcome.record(), "provenance": provenance, "device": self.device}
 
-    def _start(self, run: StreamRun) -> Start:
+    def _start(self, run: StreamRun) -> nn.Module:
         key = (run.model, run.pretrain, run.prior)
         if key not in self._starts:
             how = (self.data_dir, self.device, self.progress)
             network = load_network(run.model, run.pretrain, *how)
             if run.prior is not None:
                 use_prior(network, run.prior)
-            self._starts[key] = Start(network, trace(network))
+            self._starts[key] = network
         return self._starts[key]
 
     def _selection(self, run: StreamRun) -> Selection:
-        return Blocks.of(self._start(run).network).select(run.selection)
+        return Blocks.of(self._start(run)).select(run.selection)
 
     def _stream(self, run: StreamRun) -> tuple[Labelled, str]:
         target = get_scenario(run.scenario).load(self.data_dir)
@@ -119,25 +109,23 @@ class StreamExecutor:
     def _adapter(self, run: StreamRun) -> Adapter:
         start, selection, memo = self._start(run), self._selection(run), run.memo()
         if run.selection == "none":
-            return Unchanged(start.network, self.device, 500 if run.prior is None else 1)
+            return Unchanged(start, self.device, 500 if run.prior is None else 1)
         if run.method == "tent":
-            network = copy.deepcopy(start.network)
+            network = copy_network(start)
             tent = Tent(network, selection, run.learning_rate, run.optimizer, run.weight_decay)
             return Batches(tent, run.batch_size)
         if run.mode == "online":
             kind = Gala if run.method == "gala" else Online
-            return kind(start.network, selection, memo, start.graph)
+            return kind(start, selection, memo)
         key = _first_key(run)
 
         def make() -> FirstStep:
-            tuned = [
-                name for name, _ in start.network.named_parameters() if name in self._tuned[key]
-            ]
-            together = Blocks.of(start.network).select(tuned)
-            return FirstStep(start.network, together, memo, start.graph)
+            tuned = [name for name, _ in start.named_parameters() if name in self._tuned[key]]
+            together = Blocks.of(start).select(tuned)
+            return FirstStep(start, together, memo)
 
         first = self._firsts.get(key, make)
-        return Episodes(Episodic(start.network, selection, memo, start.graph, first))
+        return Episodes(Episodic(start, selection, memo, first))
 
 
 def _stream_key(run: StreamRun) -> tuple[Any, ...]:

@@ -14,11 +14,11 @@ updates, of which the text gives no numbers, there is nothing here.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from surgicalft.blocks import Selection
 from surgicalft.testtime.memo import Memo
-from surgicalft.testtime.online import Online, Ready
+from surgicalft.testtime.online import Online, Prepared
 
 WINDOW, THRESHOLD = 20, 0.75
 
@@ -29,12 +29,10 @@ class Gala(Online):
     Raises ValueError for another optimiser than "sgd", whose update is known before the step.
     """
 
-    def __init__(
-        self, network: nn.Module, selection: Selection, memo: Memo, graph: fx.Graph | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, selection: Selection, memo: Memo) -> None:
         if memo.optimizer != "sgd":
             raise ValueError(f"gala knows the updates of 'sgd' alone, not of {memo.optimizer!r}")
-        super().__init__(network, selection, memo, graph)
+        super().__init__(network, selection, memo)
         self._steps = 0
         self._anchor: list[Tensor] = []
         self._layers: dict[str, list[int]] = {}
@@ -46,10 +44,10 @@ class Gala(Online):
         super().reset()
         self._steps, self._anchor = 0, []
 
-    def _one(self, ready: Ready) -> Tensor:
-        steps, image = ready
-        for features in steps:
-            gradients = self.learner.gradients(features)
+    def _one(self, prepared: Prepared) -> Tensor:
+        steps, image = prepared
+        for views in steps:
+            gradients = self.learner.gradients(views)
             moving = self._moving(gradients)
             chosen = [g if i in moving else None for i, g in enumerate(gradients)]
             self.learner.step(chosen)

@@ -7,21 +7,26 @@ learn is the question of Lee et al. (2023), section 2.2 and appendix A.6.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from surgicalft.blocks import Selection
+from surgicalft.evaluate import ImageForm
 from surgicalft.freezing import freeze
+from surgicalft.given_network import copy_network
 from surgicalft.optimizers import OPTIMIZERS, make_optimizer
 from surgicalft.precision import PRECISIONS, autocast
+from surgicalft.reuse import Answering, Leaf
 from surgicalft.seeds import derive_seed
 from surgicalft.settings import check_choice
-from surgicalft.split import Features, Split, split
 from surgicalft.testtime.augment import AugMix, augment
 from surgicalft.testtime.entropy import marginal_entropy
 from surgicalft.testtime.learning import Learning
+from surgicalft.trial import Conditions, find_plan
 
 
 @dataclass(frozen=True)
@@ -64,46 +69,63 @@ class Memo:
         return augment(images, self.augmentations, own, self.views)
 
 
+@dataclass(frozen=True)
+class Ready:
+    """Float images (n, 3, h, w), and what the network's frozen modules gave for them, if that was computed apart."""
+
+    images: Tensor
+    kept: dict[Leaf, Tensor] | None = None
+
+
 class Learner:
     """A network in evaluation mode whose `selection` learns in place, and which knows the way back.
 
-    What lies in front of the first tuned tensor is computed apart (`features`), without a graph for gradients; behind
-    it no frozen weight gets a gradient. `graph` is `surgicalft.split.trace(network)`; without one the network is left
-    whole. Raises ValueError for a selection without tensors.
+    No frozen weight gets a gradient. `ready` may be called by other threads while this one learns: with
+    `prepare`, it computes what does not depend on what is learned. Raises ValueError for a selection without tensors.
     """
 
-    def __init__(
-        self, network: nn.Module, selection: Selection, memo: Memo, graph: fx.Graph | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, selection: Selection, memo: Memo) -> None:
         self.learning = Learning(network, selection, memo.optimizer_of)
         freeze(network, selection)
         self.network, self.selection, self.memo = network.eval(), selection, memo
+        self.form = ImageForm.of(network)
         self.parameters = list(self.learning.named.values())
-        self._graph = graph
-        self._parts: Split | None = None
+        self._answering: dict[str, Answering] = {}  # by precision
+        self._helpers: dict[str, SimpleQueue[Answering]] = {}
 
     def reset(self) -> None:
         """Weights as they were at the start, and an optimiser that remembers nothing."""
         self.learning.reset()
 
-    @torch.no_grad()
-    def features(self, images: Tensor) -> Features:
-        """What does not depend on what is learned: float images (n, 3, h, w) in [0, 1] -> tensors (n, ...)."""
-        return self._cut(images).prefix(images)
+    def prepare(self, images: Tensor, helpers: int) -> None:
+        """Find out what may be computed apart, on images like these, by so many threads at once."""
+        for precision in dict.fromkeys((self.memo.precision, "float32")):
+            if precision in self._answering:
+                continue
+            passes = partial(autocast, precision, images.device)
+            how = Conditions(training=False, rows=False, passes=passes)
+            plan = find_plan(self.network, self.selection.parameters, images, how)
+            self._answering[precision] = Answering(self.network, plan)
+            self._helpers[precision] = SimpleQueue()
+            for _ in range(helpers):
+                self._helpers[precision].put(Answering(copy_network(self.network), plan))
 
-    @torch.no_grad()
-    def view_features(self, views: Tensor) -> Features:
-        """The same of an image's views, in their precision."""
-        parts = self._cut(views)
-        with autocast(self.memo.precision, views.device):
-            return parts.prefix(views)
+    def ready(self, images: Tensor, precision: str = "float32") -> Ready:
+        """Images (n, 3, h, w) in [0, 1] for a pass in that precision."""
+        plan = self._answering[precision].plan if precision in self._answering else None
+        if not plan:
+            return Ready(images)
+        helper = self._helpers[precision].get()
+        try:
+            with autocast(precision, images.device):
+                return Ready(images, helper.remember(images))
+        finally:
+            self._helpers[precision].put(helper)
 
-    def gradients(self, features: Features) -> tuple[Tensor, ...]:
+    def gradients(self, views: Ready) -> tuple[Tensor, ...]:
         """Of the marginal entropy over one image's views, by tuned tensor in the selection's order."""
-        assert self._parts is not None, "features come first"
         with torch.enable_grad():
-            with autocast(self.memo.precision, features[0].device):
-                logits = self._parts.suffix(*features)
+            logits = self._pass(views, self.memo.precision)
             return torch.autograd.grad(marginal_entropy(logits.float()), self.parameters)
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
@@ -114,17 +136,14 @@ class Learner:
         self.learning.optimizer.zero_grad()
 
     @torch.no_grad()
-    def predict(self, features: Features) -> Tensor:
+    def predict(self, images: Ready) -> Tensor:
         """Logits (n, classes) with the present weights."""
-        assert self._parts is not None, "features come first"
-        return self._parts.suffix(*features)
+        return self._pass(images, "float32")
 
-    def _cut(self, images: Tensor) -> Split:
-        """The network cut where learning begins, checked on the first two images that come."""
-        if self._parts is None:
-            example = torch.cat([images, images])[:2]
-            parts = split(self.network, self._graph, self.selection.parameters, example)
-            parts.prefix.eval()
-            parts.suffix.eval()
-            self._parts = parts
-        return self._parts
+    def _pass(self, ready: Ready, precision: str) -> Tensor:
+        with autocast(precision, ready.images.device):
+            if ready.kept is None:
+                logits: Tensor = self.network(ready.images)
+            else:
+                logits = self._answering[precision](ready.images, ready.kept)
+            return logits

@@ -2,25 +2,26 @@
 
 It is sequential by definition: an image's views pass through the weights that the image before has left. Each step's
 forward and backward pass of these views therefore bounds the pace, on as many threads as PyTorch has. All else is made
-ahead meanwhile: the views, and their features in front of what learns.
+ahead meanwhile: the views, and what frozen modules in front of what learns give for them.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from surgicalft.ahead import ahead
 from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Selection
 from surgicalft.evaluate import to_float
-from surgicalft.split import Features, trace
+from surgicalft.given_network import copy_network
 from surgicalft.testtime.episodic import CHUNK_BYTES
 from surgicalft.testtime.images import as_bytes, check_seeds
-from surgicalft.testtime.memo import Learner, Memo
+from surgicalft.testtime.memo import Learner, Memo, Ready
 
-Ready = tuple[list[Features], Features]  # of the views of each step, and of the image itself
+Prepared = tuple[list[Ready], Ready]  # the views of each step, and the image itself
+
+EXAMPLES = 4  # views that a trial is made with
 
 
 class Online:
@@ -29,11 +30,9 @@ class Online:
     The network is copied, not changed.
     """
 
-    def __init__(
-        self, network: nn.Module, selection: Selection, memo: Memo, graph: fx.Graph | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, selection: Selection, memo: Memo) -> None:
         self.memo, self.device = memo, next(network.parameters()).device
-        self.learner = Learner(copy.deepcopy(network), selection, memo, graph or trace(network))
+        self.learner = Learner(copy_network(network), selection, memo)
         self._size: tuple[int, ...] | None = None
 
     def __call__(self, images: Tensor, seeds: Sequence[int] | None = None) -> Iterator[Tensor]:
@@ -47,11 +46,12 @@ class Online:
         images = as_bytes(images, self._size)
         self._size = tuple(images.shape[1:])
         seeds = check_seeds(seeds, len(images))
-        self.learner.features(to_float(images[:1], self.device))  # cut here, not in several threads
         size = max(1, min(8, CHUNK_BYTES // (4 * self.memo.augmentations * images[0].numel())))
         parts = [slice(i, i + size) for i in range(0, len(images), size)]
         threads = torch.get_num_threads()
         workers = threads if self.device.type == "cpu" else 1
+        views = self.memo.draw(images[:1].to(self.device), seeds[:1])[0]
+        self.learner.prepare(torch.cat([views, views])[:EXAMPLES], workers)
         try:
             for part in ahead(lambda part: self._ready(images[part], seeds[part]), parts, workers):
                 yield from map(self._one, part)
@@ -62,24 +62,23 @@ class Online:
         """Back to the source model."""
         self.learner.reset()
 
-    def _ready(self, images: Tensor, seeds: Sequence[int]) -> list[Ready]:
+    def _ready(self, images: Tensor, seeds: Sequence[int]) -> list[Prepared]:
         """What can be known of images before the network has learned from those in front of them."""
         torch.set_num_threads(1)  # of this thread
-        images = images.to(self.device)
+        images, ready = images.to(self.device), self.learner.ready
         drawn = [self.memo.draw(images, seeds, step) for step in range(self.memo.steps)]
-        of_views, features = self.learner.view_features, self.learner.features
         return [
             (
-                [of_views(views[i]) for views in drawn],
-                features(to_float(images[i : i + 1], self.device)),
+                [ready(views[i], self.memo.precision) for views in drawn],
+                ready(to_float(images[i : i + 1], self.device, self.learner.form)),
             )
             for i in range(len(images))
         ]
 
-    def _one(self, ready: Ready) -> Tensor:
-        steps, image = ready
-        for features in steps:
-            self.learner.step(self.learner.gradients(features))
+    def _one(self, prepared: Prepared) -> Tensor:
+        steps, image = prepared
+        for views in steps:
+            self.learner.step(self.learner.gradients(views))
         return self.learner.predict(image)[0]
 
     def state(self) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from surgicalft.blocks import Selection
-from surgicalft.evaluate import to_float
+from surgicalft.evaluate import ImageForm, to_float
 from surgicalft.freezing import freeze
 from surgicalft.optimizers import make_optimizer
 from surgicalft.testtime.entropy import entropy
@@ -53,7 +53,7 @@ class Tent:
         Images are bytes, or floating-point numbers in [0, 1]; ValueError for others and for an empty batch.
         """
         device = next(self.network.parameters()).device
-        x = to_float(as_bytes(images), device)
+        x = to_float(as_bytes(images), device, ImageForm.of(self.network))
         self.network.eval()
         for norm in self._norms:
             norm.train()

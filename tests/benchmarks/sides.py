@@ -15,12 +15,11 @@ from plain import plain_fine_tune
 from torch import nn
 
 from surgicalft.blocks import Blocks
-from surgicalft.features import FeatureCache
 from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.memory import Memory
 from surgicalft.models.networks import build
 from surgicalft.precision import PRECISIONS
 from surgicalft.shifts import Splits, get_scenario, split_target
-from surgicalft.split import trace
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.store import Store
 
@@ -71,7 +70,7 @@ def our_sweep(
 
     start = time.perf_counter()
     source = network()
-    features = FeatureCache(trace(source))
+    memory = Memory()
 
     def execute(cell: Cell) -> dict[str, Any]:
         model = copy.deepcopy(
@@ -79,7 +78,7 @@ def our_sweep(
         )  # building one draws from the global generator, which threads share
         chosen = Blocks.of(model).select(cell.selection)
         settings = FineTune(cell.learning_rate, EPOCHS, precision=precision)
-        tuned = fine_tune(model, chosen, splits(), settings, features=features)
+        tuned = fine_tune(model, chosen, splits(), settings, memory=memory)
         return {"history": tuned.history, "test_accuracy": tuned.test_accuracy}
 
     with TemporaryDirectory() as folder, Store(Path(folder) / "runs.sqlite") as store:

@@ -11,7 +11,6 @@ from torch import nn
 from surgicalft.blocks import Blocks
 from surgicalft.models.zoo import load_published
 from surgicalft.shifts import get_scenario
-from surgicalft.split import trace
 from surgicalft.testtime.augment import AugMix
 from surgicalft.testtime.episodic import Episodic
 from surgicalft.testtime.memo import Memo
@@ -68,9 +67,9 @@ def plain_run(selection, mode, n):
 def our_run(selection, mode, n, precision="float32"):
     model, images = network(), data()
     start = time.perf_counter()
-    chosen, graph, some = Blocks.of(model).select(selection), trace(model), images.images[:n]
+    chosen, some = Blocks.of(model).select(selection), images.images[:n]
     kind = Episodic if mode == "episodic" else Online
-    outputs = torch.stack(list(kind(model, chosen, memo(mode, precision), graph)(some, range(n))))
+    outputs = torch.stack(list(kind(model, chosen, memo(mode, precision))(some, range(n))))
     return _result(start, outputs.argmax(1), images.labels[:n])
 
 

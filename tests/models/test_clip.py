@@ -100,21 +100,25 @@ import torch.nn.functional as F
 from surgicalft.blocks import Blocks
 from surgicalft.freezing import freeze, trainable
 from surgicalft.models.networks import build
-from surgicalft.features import compute_features
-from surgicalft.split import split, trace
+from surgicalft.evaluate import ImageForm
+from surgicalft.memory import Memory
+from surgicalft.reuse import Answering
+from surgicalft.trial import find_plan
 
 selection, path = sys.argv[1:]
 network = build("clip-vit-b-16", 10, seed=0).train()
 chosen = Blocks.of(network).select(selection)
 freeze(network, chosen)
 images = torch.randint(0, 256, (32, 3, 224, 224), dtype=torch.uint8)
-features = (images / 255,)
-if path == "split":
-    parts = split(network, trace(network), chosen.parameters, features[0][:2])
-    assert parts.cut
-    network, features = parts.suffix.train(), compute_features(parts.prefix, images)
+inputs = (images / 255,)
+run = network
+if path == "memory":
+    plan = find_plan(network, chosen.parameters, inputs[0][:2])
+    assert plan
+    kept = Memory().outputs(plan, network, {"tune": images}, ImageForm(), "cpu")["tune"]
+    run, inputs = Answering(network, plan), (inputs[0], kept[:])
 optimizer = torch.optim.AdamW(trainable(network))
-F.cross_entropy(network(*features), torch.arange(32) % 10).backward()
+F.cross_entropy(run(*inputs), torch.arange(32) % 10).backward()
 optimizer.step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
@@ -130,7 +134,7 @@ def test_tuning_the_last_block_takes_half_of_full_tunings_memory_at_most():
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     full = peak("all", "plain")
-    for path in ("plain", "split"):
+    for path in ("plain", "memory"):
         last = peak("block 12", path)
         print(f"\nblock 12, {path}: {last / 1e9:.2f} GB of {full / 1e9:.2f} GB, {last / full:.0%}")
         assert last <= full / 2

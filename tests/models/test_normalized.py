@@ -11,7 +11,6 @@ from torch import nn
 from surgicalft.blocks import Blocks
 from surgicalft.models.normalized import Normalized
 from surgicalft.models.resnet_cifar import ResNetCifar
-from surgicalft.split import trace
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
@@ -42,13 +41,6 @@ def test_a_shrunk_pattern_of_stripes_is_averaged():
     stripes[..., 1::4] = stripes[..., 2::4] = 1
     out = Normalized(nn.Identity(), (0, 0, 0), (1, 1, 1), 16)(stripes)
     assert (out[..., 2:-2] - 0.5).abs().max() < 0.1
-
-
-def test_one_graph_serves_all_sizes():
-    network = Normalized(ResNetCifar(8, (8, 8, 8)), MEAN, STD, 32).eval()
-    traced = torch.fx.GraphModule(network, trace(network))
-    for size in (32, 48):
-        torch.testing.assert_close(traced(images(size)), network(images(size)))
 
 
 @pytest.mark.parametrize("inner", [ResNetCifar(8, (8, 8, 8)), timm.create_model("resnet18")])

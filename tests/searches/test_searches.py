@@ -10,12 +10,11 @@ from small import small_splits
 
 from surgicalft.blocks import Blocks
 from surgicalft.cost import Meter, costs_of
-from surgicalft.features import FeatureCache
 from surgicalft.finetune import Diverged, FineTune, fine_tune
+from surgicalft.memory import Memory
 from surgicalft.searches import SEARCHES, Arena, search
 from surgicalft.searches.base import Candidate
 from surgicalft.searches.halving import halving
-from surgicalft.split import trace
 
 RATES, LAST_RATES = (1e-2, 1e-3), (1e-1, 1e-2)
 HOW = FineTune(0.0, epochs=8, batch_size=16)
@@ -32,8 +31,7 @@ network = partial(small.network, "group")
 def arena(splits, rates=RATES, last_rates=LAST_RATES, settings=HOW):
     model = network()
     meter = Meter(costs_of(network(), splits.tune.images))
-    features = FeatureCache(trace(model))
-    return Arena(model, Blocks.of(model), splits, settings, rates, last_rates, features, meter)
+    return Arena(model, Blocks.of(model), splits, settings, rates, last_rates, Memory(), meter)
 
 
 def alone(splits, selection, rate, epochs=8):

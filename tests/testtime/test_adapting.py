@@ -8,7 +8,6 @@ import torch
 
 from surgicalft.blocks import Blocks
 from surgicalft.models.networks import build
-from surgicalft.split import trace
 from surgicalft.testtime.augment import AugMix
 from surgicalft.testtime.episodic import Episodic, FirstStep
 from surgicalft.testtime.memo import Learner, Memo
@@ -95,13 +94,13 @@ def test_the_network_given_is_left_alone(images):
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_runs_that_share_the_first_step_get_the_same_bits(images, name, selection):
     network = network_of(name)
-    graph, blocks = trace(network), Blocks.of(network)
+    blocks = Blocks.of(network)
     memo = memo_of(optimizer="adamw", steps=2)
-    first = FirstStep(network, blocks.select("all"), memo_of(), graph)
+    first = FirstStep(network, blocks.select("all"), memo_of())
     tuned = blocks.select(selection)
-    alone = Episodic(network, tuned, memo, graph)(images, SEEDS)
-    Episodic(network, blocks.select("all"), memo_of(), graph, first)(images, SEEDS)
-    assert torch.equal(Episodic(network, tuned, memo, graph, first)(images, SEEDS), alone)
+    alone = Episodic(network, tuned, memo)(images, SEEDS)
+    Episodic(network, blocks.select("all"), memo_of(), first)(images, SEEDS)
+    assert torch.equal(Episodic(network, tuned, memo, first)(images, SEEDS), alone)
 
 
 def test_the_first_step_is_computed_once(images, monkeypatch):
@@ -133,9 +132,9 @@ def test_bits_do_not_depend_on_the_number_of_threads(images):
 
 def test_frozen_weights_get_no_gradient_and_those_behind_none_either(images):
     network = network_of("resnet8-gn-w8")
-    learner = Learner(network, Blocks.of(network).select("first_layer"), memo_of(), trace(network))
+    learner = Learner(network, Blocks.of(network).select("first_layer"), memo_of())
     views = memo_of().draw(images[:1], [0])[0]
-    gradients = learner.gradients(learner.view_features(views))
+    gradients = learner.gradients(learner.ready(views))
     assert [g.shape for g in gradients] == [network.conv1.weight.shape]
     assert [n for n, p in network.named_parameters() if p.requires_grad] == ["conv1.weight"]
 
@@ -148,11 +147,13 @@ def test_low_precision_gives_nearly_the_same_gradients_and_the_same_prediction(
     found = {}
     for precision in ("float32", "bfloat16"):
         network, memo = network_of(name), memo_of(precision=precision)
-        learner = Learner(network, Blocks.of(network).select(selection), memo, trace(network))
-        features = learner.view_features(memo.draw(images[:1], [0])[0])
-        gradients = torch.cat([g.flatten() for g in learner.gradients(features)])
+        learner = Learner(network, Blocks.of(network).select(selection), memo)
+        views = memo.draw(images[:1], [0])[0]
+        learner.prepare(views[:4], 1)
+        ready = learner.ready(views, precision)
+        gradients = torch.cat([g.flatten() for g in learner.gradients(ready)])
         assert gradients.dtype == torch.float32
-        found[precision] = gradients, learner.predict(learner.features(images[:1] / 255))
+        found[precision] = gradients, learner.predict(learner.ready(images[:1] / 255))
     (exact, prediction), (rough, same) = found["float32"], found["bfloat16"]
     assert torch.equal(prediction, same)
     assert not torch.equal(exact, rough)

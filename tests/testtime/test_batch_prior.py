@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks
-from surgicalft.fold import Folded
 from surgicalft.freezing import freeze, unfreeze
 from surgicalft.models.resnet_cifar import ResNetCifar
-from surgicalft.split import split, trace
+from surgicalft.reuse import Answering
 from surgicalft.testtime.batch_prior import PriorNorm, use_prior
+from surgicalft.trial import Conditions, find_plan
 
 SHAPES = {nn.BatchNorm1d: (6, 4), nn.BatchNorm2d: (3, 4, 5, 2)}
 
@@ -134,19 +134,20 @@ def test_layers_that_were_held_before_are_replaced_too():
 
 
 @pytest.mark.parametrize("selection", ["first_layer", "block 2", "last"])
-def test_networks_are_cut_and_not_folded(selection):
+def test_for_a_batch_that_stays_together_frozen_layers_answer_from_memory(selection):
+    """In another batch they would be others: there nothing behind the first of these layers may answer."""
     model, x = network(), coloured()
     use_prior(model, 16)
     chosen = Blocks.of(model).select(selection)
     freeze(model, chosen)
-    parts = split(model, trace(model), chosen.parameters, x[:2])
-    assert (
-        bool(parts.cut) == (selection != "first_layer") and type(parts.suffix).__name__ != "Whole"
-    )
-    assert not any(
-        isinstance(m, Folded) for part in (parts.prefix, parts.suffix) for m in part.modules()
-    )
-    output = parts.suffix(*parts.prefix(x))
+    model.eval()
+    together = Conditions(training=False, rows=False)
+    plan = find_plan(model, chosen.parameters, x, together)
+    assert bool(plan) == (selection != "first_layer")
+    alone = find_plan(model, chosen.parameters, x, Conditions(training=False))
+    assert len(alone.outputs) < max(1, len(plan.outputs))
+    answering = Answering(model, plan)
+    output = answering(x, answering.remember(x))
     torch.testing.assert_close(output, model(x))
     tuned = [model.get_parameter(name) for name in chosen.parameters]
     gradients = [torch.autograd.grad(out.square().sum(), tuned) for out in (output, model(x))]
