@@ -13,13 +13,13 @@ from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import Meter
 from surgicalft.evaluate import percent_correct, to_float
 from surgicalft.features import FeatureCache
-from surgicalft.freezing import freeze
+from surgicalft.freezing import NORM_POLICIES, freeze
 from surgicalft.methods.base import Method, Situation, all_of
-from surgicalft.optimizers import make_optimizer, make_schedule
+from surgicalft.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
 from surgicalft.seeds import generator
-from surgicalft.settings import check_choice
+from surgicalft.settings import check_fields
 from surgicalft.shifts.base import Splits
 from surgicalft.split import Features, Split, split, trace
 
@@ -44,7 +44,14 @@ class FineTune:
     )
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
+        check_fields(
+            self,
+            {"batch_size": 1},
+            norm=NORM_POLICIES,
+            optimizer=OPTIMIZERS,
+            schedule=SCHEDULES,
+            precision=PRECISIONS,
+        )
 
 
 class Diverged(RuntimeError):

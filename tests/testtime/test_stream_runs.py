@@ -179,11 +179,11 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_computed(changes
     [
         ({"method": "memmo"}, "method must be one of"),
         ({"mode": "sometimes"}, "mode must be one of"),
-        ({"augmentations": 0}, "augmentations must be 1 or more"),
-        ({"skip": -1}, "skip must be 0 or more, not -1"),
-        ({"batch_size": 0}, "batch_size must be 1 or more, not 0"),
+        ({"augmentations": 0}, "augmentations must be a whole number from 1 on"),
+        ({"skip": -1}, "skip must be a whole number from 0 on, not -1"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on, not 0"),
         ({"crop": "round"}, "crop"),
-        ({"prior": -1}, "prior must be 0 or more"),
+        ({"prior": -1}, "prior must be a whole number from 0 on"),
         ({"precision": "float16"}, "precision must be one of"),
         (
             {**TENT, "precision": "bfloat16"},
