@@ -134,7 +134,8 @@ def check_fields(settings: Any, least: Mapping[str, int] | None = None, **choice
     """
     for name, legal in choices.items():
         check_choice(name, getattr(settings, name), legal)
-    for name, kind in _kinds(type(settings)).items():
+    cls: Any = type(settings)
+    for name, kind in _kinds(cls).items():
         value = _checked(name, getattr(settings, name), kind, (least or {}).get(name, 0))
         object.__setattr__(settings, name, value)  # also if frozen
 

@@ -84,8 +84,9 @@ def which_block(
         PyTorch has threads, 4 at most. One on a GPU by default, and always for networks with dropout and the like.
     store: a file that keeps finished runs: the same call goes on after any stop. name: of the data, in titles.
 
-    Raises ValueError, before any tuning, for arguments or data that do not fit, with what does; RuntimeError where
-    runs fail so that nothing can be compared. A rate at which training diverges is left out, and counted.
+    Raises ValueError for arguments that do not fit, before the data are read, and for data, before any tuning, with
+    what does; RuntimeError, with the first reason, where all tuning fails, changes nothing, or leaves no selection
+    with a result for each seed. Single runs that fail are left out; the notes say how many of how many, and why.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {type(model).__name__}")

@@ -1,7 +1,7 @@
 """Runs on a user's own network and data, as settings, and what executes them."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,6 +53,11 @@ class OwnExecutor:
             tuned = fine_tune(
                 module, selection, splits, run.how(), self.device, features, costs=self._costs
             )
+        if run.epochs and not _changed(self.network.module, module, selection.parameters):
+            raise RuntimeError(
+                f"no tensor of {run.selection!r} changed in {run.epochs} epochs at learning rate "
+                f"{run.learning_rate:g}: no gradient reaches them, or the rate is too small"
+            )
         where = {"provenance": self.data.describe(), "device": self.device}
         return module.network, {**asdict(tuned), **where}
 
@@ -74,3 +79,9 @@ class OwnExecutor:
         with torch.random.fork_rng(devices=[self.device] if cuda else []):
             torch.manual_seed(derive_seed("chance", seed))
             yield
+
+
+def _changed(before: nn.Module, after: nn.Module, names: Sequence[str]) -> bool:
+    """Whether any of these parameters did."""
+    pairs = ((before.get_parameter(name), after.get_parameter(name)) for name in names)
+    return any(not torch.equal(old, new) for old, new in pairs)

@@ -263,7 +263,7 @@ def test_copies_of_other_images_are_left_out(real_data):
 
 
 def test_a_device_that_does_not_exist():
-    with pytest.raises(ValueError, match="device must be one of PyTorch's, .* not 'gpu'"):
+    with pytest.raises(ValueError, match=r"device must be one of PyTorch's, .* not 'gpu'"):
         StreamExecutor(device="gpu")
 
 
