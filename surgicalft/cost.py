@@ -6,10 +6,15 @@ image and F their sum, a training step behind a cut in front of layer c, with th
     [ sum_{l >= c} F_l + sum_{l in T} F_l + sum_{l > first of T} F_l ] / F
 
 passes per image: forward, gradients of the weights that learn, gradients of the inputs behind the first of them.
+
+Attention counts as its two matrix products, whichever kernel computes it: PyTorch takes another one for each version,
+device and mode, and its own counter knows only some.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,10 +84,10 @@ class _Tally:
         training = self.network.training
         hooks = []
         try:
-            self.network.eval().requires_grad_(
-                True
-            )  # fused attention, which is not counted, is for inference
-            with FlopCounterMode(display=False) as self.counter:
+            # With gradients layers compute step by step; whole layers in one kernel are for inference.
+            self.network.eval().requires_grad_(True)
+            counting = FlopCounterMode(display=False, custom_mapping=_attention_kernels())
+            with torch.enable_grad(), counting as self.counter:
                 for module in self.network.modules():
                     hooks += [
                         module.register_forward_pre_hook(self._enter),
@@ -119,6 +124,25 @@ class _Tally:
                 path.pop()
             owned[called[".".join(path)]].append(name)
         return owned
+
+
+@cache
+def _attention_kernels() -> dict[Any, Any]:
+    """Kernel of scaled_dot_product_attention -> what counts it, for all that this PyTorch has.
+
+    Asking for the plain kernel (`sdpa_kernel`) would do, too, but holds for the whole process: runs in other threads
+    would meanwhile round differently.
+    """
+    names = torch._C._dispatch_get_all_op_names()
+    kernels = {name.removeprefix("aten::").partition(".")[0] for name in names}
+    forward = (n for n in kernels if n.startswith("_scaled_dot_product") and "backward" not in n)
+    return {getattr(torch.ops.aten, name): _attention for name in forward}
+
+
+def _attention(query: Any, key: Any, value: Any, *more: object, **named: object) -> int:
+    """Of Q K^T and A V, from the shapes (n, heads, tokens, width): 2 n h s t (d + e)."""
+    (n, heads, s, d), t, e = query, key[-2], value[-1]
+    return int(2 * n * heads * s * t * (d + e))
 
 
 @dataclass

@@ -19,6 +19,7 @@ from surgicalft.models.zoo import load_network
 from surgicalft.recent import Recent
 from surgicalft.runs import LORA, Run, check
 from surgicalft.searches import SEARCHES, Arena, search
+from surgicalft.settings import check_device
 from surgicalft.shifts import Splits, get_scenario, load_source, split_target
 from surgicalft.shifts.decoded import keep
 from surgicalft.shifts.parameter_noise import Planted, plant
@@ -55,6 +56,7 @@ class Executor:
         progress: bool = True,
         unreadable: str = "raise",
     ) -> None:
+        check_device(device, here=False)  # workers elsewhere may have one
         self.data_dir, self.device, self.progress = data_dir, device, progress
         self.unreadable = unreadable  # images: "raise" or "skip", see surgicalft.shifts.decoded
         self._starts: dict[tuple[str, Pretrain | None, Planted | None], Start] = {}

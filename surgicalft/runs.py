@@ -6,17 +6,14 @@ from functools import cache
 import torch
 
 from surgicalft.blocks import Blocks
-from surgicalft.freezing import NORM_POLICIES
 from surgicalft.lora import import_peft
 from surgicalft.methods import METHODS, make_method
 from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.weights import weight_names
 from surgicalft.models.zoo import PUBLISHED
-from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
-from surgicalft.precision import PRECISIONS
 from surgicalft.searches import SEARCHES
-from surgicalft.settings import check_choice, later
+from surgicalft.settings import check_choice, check_fields, check_number, later
 from surgicalft.shifts import TEST_RULES, get_scenario
 from surgicalft.shifts.parameter_noise import Planted
 from surgicalft.training import FineTune
@@ -60,18 +57,15 @@ class Run:
         return FineTune(**{f.name: getattr(self, f.name) for f in fields(FineTune)})
 
     def __post_init__(self) -> None:
-        check_choice("method", self.method, [*METHODS, *SEARCHES, LORA])
+        methods = [*METHODS, *SEARCHES, LORA]
+        check_fields(self, {"batch_size": 1}, method=methods, test=TEST_RULES)
+        self.how()  # checks what is the loop's
         if self.method in SEARCHES:
             self._check_search()
         elif self.method == LORA:
             self._check_lora()
         else:
             make_method(self.method, self.variant, self.strength)
-        check_choice("test", self.test, TEST_RULES)
-        check_choice("norm", self.norm, NORM_POLICIES)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("precision", self.precision, PRECISIONS)
         if self.pretrain and ungrouped(self.pretrain.model) != ungrouped(self.model):
             raise ValueError(
                 f"model is {self.model!r}, but pretrain trains {self.pretrain.model!r}"
@@ -85,6 +79,9 @@ class Run:
             )
 
     def _check_search(self) -> None:
+        for name in ("rates", "last_rates"):
+            for rate in getattr(self, name):
+                check_number(name, rate, ends=False)
         if self.selection != "all" or not self.rates or self.learning_rate:
             raise ValueError(
                 f"{self.method} chooses selection and rate itself: it takes selection 'all', learning_rate 0 and "

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import Meter
 from surgicalft.evaluate import ImageForm, percent_correct, to_float
-from surgicalft.freezing import freeze
+from surgicalft.freezing import NORM_POLICIES, freeze
 from surgicalft.memory import Kept, Memory
 from surgicalft.methods.base import Method, Situation, all_of
-from surgicalft.optimizers import make_optimizer, make_schedule
+from surgicalft.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
 from surgicalft.reuse import Answering, Layout, Plan
 from surgicalft.seeds import generator
-from surgicalft.settings import check_choice
+from surgicalft.settings import check_fields
 from surgicalft.shifts.base import Splits
 from surgicalft.shifts.image_files import LazyImages, as_tensor
 from surgicalft.trial import Conditions, find_plan
@@ -49,7 +49,14 @@ class FineTune:
     evaluation_batch_size: int = 250  # validation and test images at once
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
+        check_fields(
+            self,
+            {"batch_size": 1, "evaluation_batch_size": 1},
+            norm=NORM_POLICIES,
+            optimizer=OPTIMIZERS,
+            schedule=SCHEDULES,
+            precision=PRECISIONS,
+        )
 
 
 class Diverged(RuntimeError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from surgicalft.models.augmentation import AUGMENTATIONS
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES
 from surgicalft.precision import PRECISIONS
-from surgicalft.settings import check_choice, later
+from surgicalft.settings import check_fields, check_number, later
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,15 @@ class Pretrain:
     head_learning_rate: float = later(0.0)  # 0: as learning_rate
 
     def __post_init__(self) -> None:
-        check_choice("augment", self.augment, AUGMENTATIONS)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("schedule", self.schedule, SCHEDULES)
+        check_fields(
+            self,
+            {"epochs": 1, "batch_size": 1},
+            augment=AUGMENTATIONS,
+            precision=PRECISIONS,
+            optimizer=OPTIMIZERS,
+            schedule=SCHEDULES,
+        )
+        check_number("momentum", self.momentum, 0, 1)
         if not 0 <= self.head_epochs <= self.epochs:
             raise ValueError(f"head_epochs must be 0 to {self.epochs}, not {self.head_epochs}")
 

@@ -1,7 +1,7 @@
 """`which_block`: tune every block of a network on some data, and say which one to tune."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from surgicalft.own.network import OwnNetwork, Scale, prepare, usual_size
 from surgicalft.own.outcome import Outcome, conclude_runs
 from surgicalft.own.runs import OwnExecutor, OwnRun
 from surgicalft.profiles import PAPER_LAST_RATES, PAPER_RATES
+from surgicalft.settings import check_count, check_device, check_flag, check_number, check_text
 from surgicalft.studies import Study
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.store import Store
+from surgicalft.training import FineTune
 
 MOST_JOBS = (
     4  # by default: each holds a copy of the network, its gradients and the optimiser's state
@@ -82,11 +84,28 @@ def which_block(
         PyTorch has threads, 4 at most. One on a GPU by default, and always for networks with dropout and the like.
     store: a file that keeps finished runs: the same call goes on after any stop. name: of the data, in titles.
 
-    Raises ValueError, before any tuning, for arguments or data that do not fit, with what does; RuntimeError where
-    runs fail so that nothing can be compared. A rate at which training diverges is left out, and counted.
+    Raises ValueError for arguments that do not fit, before the data are read, and for data, before any tuning, with
+    what does; RuntimeError, with the first reason, where all tuning fails, changes nothing, or leaves no selection
+    with a result for each seed. Single runs that fail are left out; the notes say how many of how many, and why.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    check_device(device)
+    check_text("name", name)
+    check_flag("new_head", new_head)
+    how = FineTune(
+        0.0,
+        check_count("epochs", epochs, 1),
+        batch_size,
+        weight_decay,
+        norm,
+        optimizer=optimizer,
+        schedule=schedule,
+        precision=precision,
+    )
+    tried, numbers = _rates(rates, last_rates), _seeds(seeds)
+    jobs = _usual_jobs(device) if jobs is None else check_count("jobs", jobs, 1)
+    size = None if size is None else check_count("size", size, 1)
     data = read_data(
         train,
         valid,
@@ -95,8 +114,8 @@ def which_block(
         size=size,
         usual_size=usual_size(model),
         progress=progress,
-        valid_share=valid_share,
-        test_share=test_share,
+        valid_share=check_number("valid_share", valid_share, 0, 1, ends=False),
+        test_share=check_number("test_share", test_share, 0, 1, ends=False),
     )
     classes = max(data.largest_label + 1, len(data.classes)) if new_head else None
     example = data.train.images[torch.arange(2)]
@@ -106,22 +125,14 @@ def which_block(
         name,
         network.name,
         "none",
-        0.0,
         n_tune=len(data.splits(0).tune),
         n_valid=len(data.splits(0).valid),
-        epochs=_count("epochs", epochs),
-        batch_size=_count("batch_size", batch_size),
-        weight_decay=weight_decay,
-        norm=norm,
-        optimizer=optimizer,
-        schedule=schedule,
-        precision=precision,
         network_fingerprint=network.fingerprint(),
         data_fingerprint=data.fingerprint(),
+        **vars(how),
     )
-    study = Study(base, _selections(network, selections), *_rates(rates, last_rates))
-    runs = [run for run in study.runs(_seeds(seeds)) if isinstance(run, OwnRun)]
-    jobs = _count("jobs", _usual_jobs(device) if jobs is None else jobs)
+    study = Study(base, _selections(network, selections), *tried)
+    runs = [run for run in study.runs(numbers) if isinstance(run, OwnRun)]
     execute = OwnExecutor(network, data, device)
     with _opened(store) as kept:
         records = run_all(runs, kept, execute, 1 if network.random else jobs, progress)
@@ -142,29 +153,34 @@ def _rates(
     rates: Sequence[float] | None, last_rates: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Those of all selections, and of the last block alone."""
-    usual = PAPER_RATES if rates is None else tuple(dict.fromkeys(map(float, rates)))
+    usual = PAPER_RATES if rates is None else _list_of_rates("rates", rates)
     last = PAPER_LAST_RATES if rates is None else usual
-    if last_rates is not None:
-        last = tuple(dict.fromkeys(map(float, last_rates)))
-    for name, found in (("rates", usual), ("last_rates", last)):
-        if not found or not all(0 < rate < float("inf") for rate in found):
-            raise ValueError(f"{name} must be one or more learning rates above 0, not {[*found]}")
-    return usual, last
+    return usual, last if last_rates is None else _list_of_rates("last_rates", last_rates)
+
+
+def _list_of_rates(name: str, rates: Sequence[float]) -> tuple[float, ...]:
+    """Different ones, as floats: 1 and 1.0 are one rate."""
+    found = _items(name, rates, "learning rates above 0")
+    checked = (check_number(f"{name}[{i}]", r, ends=False) for i, r in enumerate(found))
+    return tuple(dict.fromkeys(map(float, checked)))
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    found = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not found or len(set(found)) < len(found) or not all(type(seed) is int for seed in found):
-        raise ValueError(
-            f"seeds must be their number, 1 or more, or a list of different ones, not {seeds}"
-        )
+    if not isinstance(seeds, Iterable):
+        return tuple(range(check_count("seeds", seeds, 1)))
+    found = _items("seeds", seeds, "different seeds, or their number")
+    checked = tuple(check_count(f"seeds[{i}]", seed) for i, seed in enumerate(found))
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"seeds must be different ones, not {[*checked]}")
+    return checked
+
+
+def _items(name: str, values: Any, what: str) -> list[Any]:
+    """The entries of a list or an array; ValueError for a text, a single number and nothing."""
+    several = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+    if not several or not (found := list(values)):
+        raise ValueError(f"{name} must be a list of one or more {what}, not {values!r}")
     return found
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
-    return value
 
 
 def _usual_jobs(device: str) -> int:

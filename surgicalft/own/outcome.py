@@ -69,6 +69,7 @@ class Outcome:
     def _markdown(self, **settings: Any) -> str:
         """The table to read."""
         from surgicalft.report.markdown import markdown
+        from surgicalft.report.own_model import ratio
 
         shown = self.table[[*_SHOWN]].rename(columns=lambda name: name.replace("_accuracy", " (%)"))
         for name in ("valid", "test"):
@@ -76,7 +77,7 @@ class Outcome:
         shown["difference_error"] = self.table["difference_error"]
         shown = shown.rename(columns=lambda name: name.replace("difference", "minus all"))
         shown["tuned parameters"] = [f"{n:,}" for n in self.table["tuned_parameters"]]
-        shown["cost"] = [f"{cost:.2f}" for cost in self.table["cost"]]
+        shown["cost"] = [ratio(cost) for cost in self.table["cost"]]
         ticks = {self.recommended: f"**{self.recommended}** ✓"}
         return markdown(shown.replace({"selection": ticks}), settings).rstrip() + "\n"
 
@@ -132,18 +133,30 @@ class Outcome:
 def conclude_runs(
     study: Study, runs: Sequence[OwnRun], records: list[Record], execute: OwnExecutor
 ) -> Outcome:
-    """What the records of `runs` say; RuntimeError where too many failed to compare anything."""
-    from surgicalft.report import own_model as report
-    from surgicalft.report.own_model_words import cautions, conclude
+    """What the records of `runs` say.
 
-    if not any(record.status == "finished" for record in records):
-        raise RuntimeError(f"every run failed; the first: {records[0].error}")
+    Raises
+    ------
+    RuntimeError
+        Where every run that tunes failed, or so many that nothing can be compared: with the first reason.
+    """
+    from surgicalft.report import own_model as report
+    from surgicalft.report.own_model_words import cautions, conclude, failure_notes
+
+    tuning = [record for record in records if record.settings["selection"] != "none"]
+    failed = [record for record in tuning if record.status == "failed"]
+    if len(failed) == len(tuning):
+        first = report.one_line(failed[0].error)
+        raise RuntimeError(f"every one of the {len(tuning)} tuning runs failed; the first: {first}")
     network, names = execute.network, study.selections
     found = report.chosen_runs(records)
     table = report.table(records, {name: network.size(name) for name in (*names, "none")})
     parts = {name: network.blocks.select(name).parameters for name in names if name != "all"}
     levels = {name: report.level_of(network.blocks, tensors) for name, tensors in parts.items()}
-    concluded = conclude(found, table, levels)
+    try:
+        concluded = conclude(found, table, levels)
+    except RuntimeError as error:
+        raise RuntimeError(" ".join([f"{error}.", *failure_notes(records)])) from error
     own = found[found["selection"] == concluded.recommended]
     chosen = own.loc[own["valid_accuracy"].idxmax(), "id"]
     return Outcome(
@@ -151,7 +164,11 @@ def conclude_runs(
         concluded.recommended,
         concluded.kind,
         concluded.text,
-        (*_notes(execute), *cautions(table, {name: study.rates(name) for name in names})),
+        (
+            *_notes(execute),
+            *failure_notes(records),
+            *cautions(table, {name: study.rates(name) for name in names}),
+        ),
         records,
         _settings(study, runs, records, execute),
         execute,

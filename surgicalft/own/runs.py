@@ -1,6 +1,6 @@
 """Runs on a user's own network and data, as settings, and what executes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,6 +51,11 @@ class OwnExecutor:
             tuned = tune(
                 module, selection, splits, run.how(), self.device, memory, costs=self._costs
             )
+        if run.epochs and not _changed(self.network.module, module, selection.parameters):
+            raise RuntimeError(
+                f"no tensor of {run.selection!r} changed in {run.epochs} epochs at learning rate "
+                f"{run.learning_rate:g}: no gradient reaches them, or the rate is too small"
+            )
         where = {"provenance": self.data.describe(), "device": self.device}
         network: nn.Module = module.network  # type: ignore[assignment]
         return network, {**asdict(tuned), **where}
@@ -73,3 +78,9 @@ class OwnExecutor:
         with torch.random.fork_rng(devices=[self.device] if cuda else []):
             torch.manual_seed(derive_seed("chance", seed))
             yield
+
+
+def _changed(before: nn.Module, after: nn.Module, names: Sequence[str]) -> bool:
+    """Whether any of these parameters did."""
+    pairs = ((before.get_parameter(name), after.get_parameter(name)) for name in names)
+    return any(not torch.equal(old, new) for old, new in pairs)

@@ -17,6 +17,7 @@ from surgicalft.sweep.rules import candidates, choose
 
 RULE = "target_valid"
 UNCLEAR = "unclear"
+LONGEST = 300  # characters of a reason in a sentence
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,49 @@ def table(records: Sequence[Record], sizes: Mapping[str, int]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Of the runs of one selection: how many of how many failed, the first of them, and the seeds without a result."""
+
+    failed: int
+    total: int
+    first: Record
+    seeds: tuple[int, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why the first failed, and at which settings."""
+        settings = self.first.settings
+        where = f"at learning rate {settings['learning_rate']:g}, seed {settings['seed']}"
+        return f"{where}: {one_line(self.first.error)}"
+
+
+def failures(records: Sequence[Record]) -> dict[str, Failures]:
+    """Selection -> its failures, for those that have any, in the records' order."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.settings["selection"], []).append(record)
+    found = {}
+    for name, group in groups.items():
+        failed = [record for record in group if record.status == "failed"]
+        left = {record.settings["seed"] for record in group if record.status == "finished"}
+        lacking = {r.settings["seed"]: None for r in failed if r.settings["seed"] not in left}
+        if failed:
+            found[name] = Failures(len(failed), len(group), failed[0], tuple(lacking))
+    return found
+
+
+def ratio(value: float) -> str:
+    """Two digits behind the point; a dash where a run failed that it needs."""
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def one_line(error: str) -> str:
+    """The message without line breaks, and not longer than a few lines."""
+    text = " ".join(error.split()) or "no reason given"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def best(runs: pd.DataFrame, among: Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from surgicalft.report.own_model import ratio
 from surgicalft.report.style import DARK, GREY, look, style
 
 _WIDTH, _ROW, _FRAME = 6.4, 0.27, 1.0  # inches
@@ -64,14 +65,17 @@ def _title(name: str, recommended: str) -> str:
 def _levels(axes: Axes, frame: pd.DataFrame) -> None:
     """Lines at the accuracy of tuning everything and of no tuning, named above; the lower one's name ends there.
 
-    No tuning that is far below all others would press these together: an arrow points to it instead.
+    No tuning that is far below all others would press these together: an arrow points to it instead. What failed has
+    no line.
     """
     known = frame.set_index("selection")["test_accuracy"]
-    tuned = known.drop("none")
+    tuned = known.drop("none").dropna()
     far = known["none"] < tuned.min() - max(np.ptp(tuned), 1.0)
-    high = max(known["all"], known["none"])
+    high = known[["all", "none"]].max()
     for name, title, colour, line in (("all", "all", DARK, "--"), ("none", "no tuning", GREY, ":")):
         level, text = known[name], f"{title} {known[name]:.1f}"
+        if np.isnan(level):
+            continue
         above: dict[str, Any] = {"color": colour, "fontsize": 7.5, "va": "bottom"}
         if name == "none" and far:
             axes.text(0, 1.01, f"← {text}", transform=axes.transAxes, ha="left", **above)
@@ -89,6 +93,6 @@ def _columns(axes: Axes, rows: pd.DataFrame) -> None:
     for x, title in ((1.1, "parameters"), (1.27, "cost")):
         axes.text(x, 1.01, title, transform=axes.transAxes, ha="center", color=GREY, fontsize=7.5)
     for y, row in rows.iterrows():
-        texts = (f"{row['tuned_parameters']:,}", f"{row['cost']:.2f}")
+        texts = (f"{row['tuned_parameters']:,}", ratio(row["cost"]))
         for x, text in zip((1.1, 1.27), texts, strict=True):
             axes.text(x, y, text, transform=beside, ha="center", va="center", fontsize=7.5)

@@ -1,5 +1,6 @@
 """The recommendation for a user's own network in words, and the kind of shift that it suggests."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ import pandas as pd
 
 from surgicalft.report.claims import ERRORS
 from surgicalft.report.markdown import uncertain
-from surgicalft.report.own_model import UNCLEAR, best, difference
+from surgicalft.report.own_model import UNCLEAR, best, difference, failures
+from surgicalft.sweep.record import Record
 
 KINDS = {  # section 2.1 of the paper
     "input": "early blocks point to a shift of the inputs, such as noise, blur or another camera",
@@ -31,11 +33,14 @@ def conclude(runs: pd.DataFrame, table: pd.DataFrame, levels: Mapping[str, str])
 
     Recommended is the selection, of all tried, with the highest validation accuracy. The kind of shift follows from the
     best part of the network, if it is ahead of no tuning, and of every part on another level, by more than two errors
-    on the test images. Raises RuntimeError where no selection has a finished run for every seed.
+    on the test images. Raises RuntimeError where nothing that was tuned has a finished run for every seed.
     """
-    recommended = best(runs, list(table["selection"]))
-    if recommended is None:
-        raise RuntimeError("no selection has a finished run for each seed: nothing to compare")
+    names = list(table["selection"])
+    recommended = best(runs, names)
+    if recommended is None or best(runs, [name for name in names if name != "none"]) is None:
+        raise RuntimeError(
+            "no tuned selection has a finished run for each seed: nothing to compare"
+        )
     kind, why = _kind(runs, levels)
     sentences = (
         _headline(table.set_index("selection"), recommended),
@@ -51,8 +56,11 @@ def _headline(table: pd.DataFrame, name: str) -> str:
     if name == "none":
         return f"Tune nothing: {accuracy}. No tuning does better on the validation images."
     what = "everything" if name == "all" else name
+    before = (
+        "the run without tuning failed" if math.isnan(untuned) else f"{untuned:.1f} without tuning"
+    )
     part = "" if name == "all" else f", with {row['share']:.2g} % of the parameters"
-    return f"Tune {what}: {accuracy}, {untuned:.1f} without tuning{part}."
+    return f"Tune {what}: {accuracy}, {before}{part}."
 
 
 def _against_all(runs: pd.DataFrame, name: str) -> str:
@@ -75,6 +83,8 @@ def _kind(runs: pd.DataFrame, levels: Mapping[str, str]) -> tuple[str, str]:
     if block is None:
         return UNCLEAR, f"No single part of the network has results for each seed: {unclear}."
     gain = difference(runs, block, "none")
+    if not gain.verdict:
+        return UNCLEAR, f"There is no result without tuning to compare with: {unclear}."
     if gain.verdict != "ahead":
         return (
             UNCLEAR,
@@ -94,14 +104,24 @@ def _kind(runs: pd.DataFrame, levels: Mapping[str, str]) -> tuple[str, str]:
     return UNCLEAR, f"Whether the shift is one of {kinds} stays unclear ({compared})."
 
 
+def failure_notes(records: Sequence[Record]) -> Iterator[str]:
+    """For each selection of which runs failed: how many of how many, why, and what that leaves out."""
+    for name, found in failures(records).items():
+        count = f"{found.failed} of {found.total} runs failed and are left out"
+        if found.failed == found.total:
+            count = f"all {found.total} runs failed" if found.total > 1 else "its only run failed"
+        lacking = ", ".join(map(str, found.seeds))
+        seeds = "seeds" if len(found.seeds) > 1 else "seed"
+        result = f" Without a result for {seeds} {lacking} it is not recommended."
+        yield f"{name}: {count}; the first {found.reason}.{result if found.seeds else ''}"
+
+
 def cautions(table: pd.DataFrame, tried: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """What a reader should mind: rates at the end of those tried (selection -> rates), and runs that failed."""
+    """What a reader should mind: rates at the end of those tried (selection -> rates)."""
     chosen = dict(zip(table["selection"], map(_mostly, table["learning_rates"]), strict=True))
     for edge, end in (("smallest", min), ("largest", max)):
         if at := [n for n, rates in tried.items() if len(rates) > 1 and chosen[n] == end(rates)]:
             yield f"The {edge} learning rate was mostly the best for {', '.join(at)}: try beyond it."
-    for row in table[table["n_failed"] > 0].to_dict("records"):
-        yield f"{row['selection']}: {row['n_failed']} failed runs are left out."
 
 
 def _mostly(rates: Sequence[float]) -> float | None:

@@ -106,7 +106,7 @@ def split_target(
     valid: int,
     seed: int,
     test: str = "rest",
-    classes: int = 10,
+    classes: int | None = None,
     apart: Labelled | None = None,
     sparse: bool = False,
 ) -> Splits:
@@ -116,16 +116,21 @@ def split_target(
     on all that remain, "authors" on 90 per class, as the paper's code does, and on `apart` where that is
     given. For one seed the validation images are the same and the tuning images nested whatever `tune` is,
     so curves over `tune` are paired. `sparse`: a class with too few images gives those it has, to tune first.
+    The classes are those of the labels; `classes`, where it is stated, must be their number: 0..classes - 1 are the
+    labels, of which a sparse pool may lack some.
 
-    Raises ValueError where a class has too few images or a count does not divide evenly.
+    Raises ValueError where `classes` does not fit the labels, a class has too few images or a count does not divide
+    evenly.
     """
     if test not in TEST_RULES:
         raise ValueError(f"test must be one of {TEST_RULES}, not {test!r}")
+    labels = _labels(pool, classes, sparse)
     strata = pool.labels if pool.groups is None else pool.groups
-    values = strata.unique().tolist() if pool.groups is not None else list(range(classes))
+    values = labels if pool.groups is None else strata.unique().tolist()
+    what = "classes" if pool.groups is None else "groups"
     for name, count in {"tune": tune, "valid": valid}.items():
         if count < 0 or count % len(values):
-            raise ValueError(f"{name}={count} is not a multiple of the {len(values)} classes")
+            raise ValueError(f"{name}={count} is not a multiple of the {len(values)} {what}")
     n, v = tune // len(values), valid // len(values)
     t = AUTHORS_TEST_PER_CLASS if test == "authors" else 1
     t = 0 if apart is not None or sparse else t
@@ -144,6 +149,28 @@ def split_target(
         parts["test"].append(index[stop - t : stop] if test == "authors" else index[n:stop])
     splits = Splits(**{name: pool.take(torch.cat(index)) for name, index in parts.items()})
     return splits if apart is None else replace(splits, test=apart)
+
+
+def _labels(pool: Labelled, classes: int | None, sparse: bool) -> list[int]:
+    """The labels of all classes, in order; ValueError where they are not those that `classes` says."""
+    found = pool.labels.unique().tolist()
+    if not found:
+        raise ValueError("there are no images to split")
+    if classes is None:
+        return found
+    stated = list(range(classes))
+    if set(found) - set(stated) or (found != stated and not sparse):
+        raise ValueError(
+            f"classes={classes} does not fit the {len(found)} labels found: {_shown(found)}"
+        )
+    return stated
+
+
+def _shown(labels: list[int]) -> str:
+    """All of them, or the first and the last of many."""
+    if len(labels) <= 20:
+        return ", ".join(map(str, labels))
+    return f"{', '.join(map(str, labels[:10]))}, ..., {labels[-1]}"
 
 
 ScenarioFamily = Callable[..., Scenario]

@@ -20,7 +20,7 @@ from surgicalft.blocks import Blocks
 from surgicalft.evaluate import accuracy, logits
 from surgicalft.freezing import unfreeze
 from surgicalft.seeds import generator
-from surgicalft.settings import check_choice
+from surgicalft.settings import check_choice, check_fields, check_number
 from surgicalft.shifts.activation_noise import distort
 from surgicalft.shifts.base import Labelled
 from surgicalft.shifts.image_files import LazyImages
@@ -44,9 +44,8 @@ class Planted:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("where", self.where, PLACES)
-        if not 0 < self.accuracy < 100:
-            raise ValueError(f"accuracy must lie between 0 and 100 (percent), not {self.accuracy}")
+        check_fields(self, where=PLACES)
+        check_number("accuracy", self.accuracy, 0, 100, ends=False)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,18 @@ log = logging.getLogger(__name__)
 
 
 def attempt(run: R, execute: Execute[R]) -> Record:
-    """Execute one run; its record as the store will give it back, whether it finished or failed."""
+    """Execute one run; its record as the store will give it back, whether it finished or failed.
+
+    What a run raises makes a failed record, SystemExit too: what a run calls may end so. Only KeyboardInterrupt and a
+    StoreError end the sweep.
+    """
     known = {"id": identity(run), "settings": as_dict(run), "versions": versions()}
     start = time.perf_counter()
     try:
         return _stamped(start, **known, status="finished", **execute(run))
     except StoreError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.info("run %s failed", known["id"], exc_info=True)
         known |= {"status": "failed", "error": _text(error)}
         try:
@@ -38,7 +42,7 @@ def attempt(run: R, execute: Execute[R]) -> Record:
             return _stamped(start, **known)
 
 
-def failed(run: Any, error: Exception) -> Record:
+def failed(run: Any, error: BaseException) -> Record:
     """The record of a run that could not be computed, for a reason outside `execute`."""
     known = {"id": identity(run), "settings": as_dict(run), "versions": versions()}
     return _stamped(time.perf_counter(), **known, status="failed", error=_text(error))
@@ -50,9 +54,15 @@ def _stamped(start: float, **known: Any) -> Record:
     return from_row(to_row(record))
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
+    try:
+        message = str(error)
+    except (
+        Exception
+    ) as other:  # the record must tell of the run's error, not end the sweep by its own
+        message = f"(its message can't be read: str() raised {type(other).__name__})"
     # SQLite holds UTF-8; a message that quotes an odd file name may not be.
-    return f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+    return f"{type(error).__name__}: {message}".encode("utf-8", "replace").decode()
 
 
 @cache

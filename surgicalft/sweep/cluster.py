@@ -160,7 +160,7 @@ def _there(pickled: bytes, threads: int, wanted: dict[str, str], asked: bytes) -
         with _LOCK:  # a worker of several threads loads what they share once
             try:
                 prepare([run])
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return failed(run, error)
     return attempt(run, execute)
 

@@ -85,7 +85,7 @@ def run_all(
             found = _records(missing, execute, jobs, threads_per_run)
         bar = stack.enter_context(closing(Bar(records, len(missing), progress)))
         for record in stack.enter_context(closing(found)):
-            store.put(record)
+            record = store.put(record)  # or what another coordinator has finished meanwhile
             records[record.id] = record
             bar.advance(record)
     return [records[id] for id in ids]

@@ -21,7 +21,7 @@ from surgicalft.finetune import FineTune, fine_tune
 from surgicalft.models.networks import build
 from surgicalft.paths import cache_dir
 from surgicalft.shifts.base import Labelled, Splits
-from surgicalft.sweep.attempt import versions
+from surgicalft.sweep.attempt import Execute, versions
 
 ROUNDS, RUNS_PER_CORE = 3, 2
 EPOCHS = 15  # of a run: about a second, as the embedded runs take
@@ -87,27 +87,39 @@ def fastest(progress: bool = True) -> str:
     return found.cluster
 
 
-def measure(cores: int) -> Measured:
-    """Both ways in turns, `ROUNDS` times, after a first one that is not counted."""
+def measure(cores: int, execute: Execute[Trial] = work) -> Measured:
+    """Both ways in turns, `ROUNDS` times, after a first one that is not counted.
+
+    Raises RuntimeError if one of the timed runs fails: it may take no time, and says nothing of the others.
+    """
     from surgicalft.sweep.cluster import connect
 
     with TemporaryDirectory() as folder, connect("local", cores) as client:
         address, pairs = client.scheduler.address, []
         for take in range(ROUNDS + 1):
-            both = [_seconds(Path(folder), take, cores, cluster) for cluster in ("", address)]
+            both = [
+                _seconds(Path(folder), take, cores, cluster, execute) for cluster in ("", address)
+            ]
             pairs.append(both)
     return Measured(tuple(threads / processes for threads, processes in pairs[1:]), cores)
 
 
-def _seconds(folder: Path, take: int, cores: int, cluster: str) -> float:
+def _seconds(folder: Path, take: int, cores: int, cluster: str, execute: Execute[Trial]) -> float:
     from surgicalft.sweep.engine import run_all
     from surgicalft.sweep.store import Store
 
+    where = "processes" if cluster else "threads"
     trials = [Trial(seed, take) for seed in range(RUNS_PER_CORE * cores)]
     start = time.perf_counter()
-    with Store(folder / f"{take}-{'processes' if cluster else 'threads'}.sqlite") as store:
-        run_all(trials, store, work, cores, progress=False, cluster=cluster)
-    return time.perf_counter() - start
+    with Store(folder / f"{take}-{where}.sqlite") as store:
+        records = run_all(trials, store, execute, cores, progress=False, cluster=cluster)
+    seconds = time.perf_counter() - start
+    if failed := [record.error for record in records if record.status == "failed"]:
+        raise RuntimeError(
+            f"threads or processes? {len(failed)} of the {len(trials)} runs timed in {where} failed, so nothing is "
+            f"measured; state cluster='local' or ''. The first: {failed[0]}"
+        )
+    return seconds
 
 
 def _read(file: Path, known: dict[str, str]) -> Measured | None:

@@ -1,7 +1,8 @@
 """The record of a run, and how it is written as a row of SQLite.
 
-JSON and SQLite have no NaN: a diverged loss is written as the text "NaN", "Infinity" or "-Infinity"
-and read back as the number.
+JSON and SQLite have no NaN: a diverged loss, or a metric that nothing defines, is written as the text
+"NaN", "Infinity" or "-Infinity" and read back as the number. So it stays visible, and the record keeps
+its accuracy.
 """
 
 import json
@@ -35,7 +36,8 @@ class Record:
     wall_time: float = 0.0  # seconds
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""  # ISO 8601, UTC
-    metrics: dict[str, float] = field(default_factory=dict)  # further ones of the test, by name
+    # Further ones of the test, by name. One that is NaN or infinite stays so.
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("status", self.status, STATUSES)
@@ -55,26 +57,31 @@ def to_row(record: Record) -> tuple[object, ...]:
     Raises TypeError or ValueError for what a row can't hold.
     """
     row = dict(zip(COLUMNS, (getattr(record, name) for name in COLUMNS), strict=True))
-    row["history"] = _writable(record.history)
+    row |= {name: _writable(row[name]) for name in ("history", "metrics")}
     row |= {name: json.dumps(row[name], allow_nan=False) for name in _JSON}
     for name in _FLOATS:
         value = row[name]
         row[name] = None if value is None else _writable(float(value))
     for name in _INTEGERS:
         row[name] = None if row[name] is None else operator.index(row[name])
+        if row[name] is not None and not -(2**63) <= row[name] < 2**63:
+            raise ValueError(f"{name} must fit in 64 bits, not {row[name]}")
     for name in _TEXTS:
         if not isinstance(row[name], str):
             raise TypeError(f"{name} must be a text, not {row[name]!r}")
+        # SQLite holds UTF-8; the name of a folder may not be.
+        row[name] = row[name].encode("utf-8", "backslashreplace").decode()
     return tuple(row.values())
 
 
 def from_row(row: tuple[Any, ...]) -> Record:
     """The record that `to_row` wrote."""
     values = dict(zip(COLUMNS, row, strict=True))
-    history = values["history"]
+    written = {name: values[name] for name in ("history", "metrics")}
     values |= {name: json.loads(values[name]) for name in _JSON}
-    if "NaN" in history or "Infinity" in history:
-        values["history"] = _readable(values["history"])
+    for name, text in written.items():
+        if "NaN" in text or "Infinity" in text:
+            values[name] = _readable(values[name])
     return Record(**values | {name: _readable(values[name]) for name in _FLOATS})
 
 

@@ -53,7 +53,9 @@ class StoreError(RuntimeError):
 
 _UPSERT = (
     f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
-    f"ON CONFLICT(id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[1:])}"
+    f"ON CONFLICT(id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[1:])} "
+    # In SQL, so that no other coordinator comes in between:
+    "WHERE records.status != 'finished' OR excluded.status = 'finished'"
 )
 
 
@@ -99,10 +101,19 @@ class Store:
         found = {record.id: record for record in self._select(clause, json.dumps(wanted))}
         return {id: found[id] for id in wanted if id in found}
 
-    def put(self, record: Record) -> None:
-        """Write one record, or replace that of the same id: one transaction, on disk on return."""
+    def put(self, record: Record) -> Record:
+        """Write one record, or replace that of the same id: one transaction, on disk on return.
+
+        A failed record never replaces a finished one, which another coordinator may have stored meanwhile.
+
+        Returns
+        -------
+        Record
+            The one that stands: `record`, or the finished one that was there.
+        """
         with self._explained():
-            self._db.execute(_UPSERT, to_row(record))
+            written = self._db.execute(_UPSERT, to_row(record)).rowcount
+        return record if written else self.among([record.id])[record.id]
 
     def records(self) -> list[Record]:
         """All records, in the order in which they were first stored."""

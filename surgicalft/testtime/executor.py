@@ -12,7 +12,7 @@ from surgicalft.given_network import copy_network
 from surgicalft.models.zoo import load_network
 from surgicalft.recent import Recent
 from surgicalft.seeds import derive_seed
-from surgicalft.settings import identity
+from surgicalft.settings import check_device, identity
 from surgicalft.shifts import Labelled, get_scenario, load_source
 from surgicalft.testtime.batch_prior import use_prior
 from surgicalft.testtime.episodic import Episodic, FirstStep
@@ -39,19 +39,25 @@ class StreamExecutor:
         progress_dir: Path | None = None,
         every: int = 200,
     ) -> None:
+        check_device(device, here=False)  # workers elsewhere may have one
         self.data_dir, self.device, self.progress = data_dir, device, progress
         self.progress_dir, self.every = progress_dir, every
         self._starts: dict[tuple[Any, ...], nn.Module] = {}
         self._streams: Recent[tuple[Labelled, str]] = Recent(2)
         self._firsts: Recent[FirstStep] = Recent(1)  # it may be large
-        self._tuned: dict[tuple[Any, ...], set[str]] = {}  # by the runs that share a first step
+        # Of the runs that share a first step, what they tune together; no entry ever shrinks.
+        self._tuned: dict[tuple[Any, ...], frozenset[str]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process travel the settings; what was loaded stays here."""
-        return type(self), (self.data_dir, self.device, False, self.progress_dir, self.every)
+        """To another process travel the settings, and what runs tune together; what was loaded stays here."""
+        settings = (self.data_dir, self.device, False, self.progress_dir, self.every)
+        return type(self), settings, {"_tuned": dict(self._tuned)}
 
     def prepare(self, runs: Sequence[StreamRun]) -> None:
         """Check all runs, then load or train their source models.
+
+        Episodic runs that are prepared together compute their first gradients once. A run that was not prepared may be
+        called, too; first gradients are then computed again once they do not cover what it tunes.
 
         Raises ValueError for a scenario, model or selection that does not exist, before anything is computed.
         """
@@ -60,7 +66,7 @@ class StreamExecutor:
         for run in runs:
             tuned = self._selection(run).parameters
             if run.mode == "episodic":
-                self._tuned.setdefault(_first_key(run), set()).update(tuned)
+                self._together(run, tuned)
 
     def __call__(self, run: StreamRun) -> dict[str, Any]:
         """The fields of the run's record that are known here."""
@@ -72,6 +78,13 @@ class StreamExecutor:
         adapter, every = self._adapter(run), max(1, self.every // run.batch_size) * run.batch_size
         outcome = follow(adapter, images, seeds, keeper, every, run.reset, self.progress)
         return {**outcome.record(), "provenance": provenance, "device": self.device}
+
+    def _together(self, run: StreamRun, tuned: Sequence[str]) -> frozenset[str]:
+        """What the runs that share a first step with this one tune, as far as they are known."""
+        key = _first_key(run)
+        covered = self._tuned.get(key, frozenset()).union(tuned)
+        self._tuned[key] = covered
+        return covered
 
     def _start(self, run: StreamRun) -> nn.Module:
         key = (run.model, run.pretrain, run.prior)
@@ -117,14 +130,14 @@ class StreamExecutor:
         if run.mode == "online":
             kind = Gala if run.method == "gala" else Online
             return kind(start, selection, memo)
-        key = _first_key(run)
+        covered = self._together(run, selection.parameters)
 
         def make() -> FirstStep:
-            tuned = [name for name, _ in start.named_parameters() if name in self._tuned[key]]
+            tuned = [name for name, _ in start.named_parameters() if name in covered]
             together = Blocks.of(start).select(tuned)
             return FirstStep(start, together, memo)
 
-        first = self._firsts.get(key, make)
+        first = self._firsts.get((*_first_key(run), covered), make)
         return Episodes(Episodic(start, selection, memo, first))
 
 

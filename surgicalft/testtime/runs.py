@@ -6,7 +6,7 @@ from surgicalft.blocks import Blocks
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import PUBLISHED
 from surgicalft.runs import source_blocks
-from surgicalft.settings import check_choice, later
+from surgicalft.settings import check_choice, check_fields, later
 from surgicalft.shifts import get_scenario
 from surgicalft.testtime.augment import AugMix
 from surgicalft.testtime.memo import Memo
@@ -48,14 +48,9 @@ class StreamRun:
     precision: str = later("float32")  # of the views' passes
 
     def __post_init__(self) -> None:
-        check_choice("method", self.method, METHODS)
-        check_choice("mode", self.mode, MODES)
-        self.memo()
-        least = {"skip": 0, "n_images": 0, "per_class": 0, "batch_size": 1, "prior": 0}
-        for name, limit in least.items():
-            value = getattr(self, name)
-            if value is not None and value < limit:
-                raise ValueError(f"{name} must be {limit} or more, not {value}")
+        least = {"steps": 1, "augmentations": 1, "batch_size": 1}
+        check_fields(self, least, method=METHODS, mode=MODES)
+        self.memo()  # checks what is MEMO's
         if self.method in ONLINE and self.mode != "online":
             raise ValueError(
                 f"{self.method} goes along a stream: its mode is 'online', not {self.mode!r}"

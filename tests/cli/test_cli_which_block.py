@@ -99,7 +99,7 @@ def test_what_all_runs_that_fail_say(data, weights, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(OwnExecutor, "__call__", lambda self, run: 1 / 0)
     asked = ("--model", "resnet10t", "--data", data, "--weights", weights / "two.safetensors")
     assert ask(*asked, *FAST, "--output", tmp_path) == 1
-    assert "which-block: every run failed; the first: ZeroDivisionError" in capsys.readouterr().err
+    assert "tuning runs failed; the first: ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_what_all_runs_that_fail_say(data, weights, tmp_path, capsys, monkeypatc
         (["--mean", "0", "0", "0"], "--mean and --std go together"),
         (["--mean", "0", "--std", "1"], "normalize must be 3 means and 3 positive deviations"),
         (["--selections", "block 9"], "unknown selection 'block 9'"),
-        (["--seeds", "1", "1"], "a list of different ones, not [1, 1]"),
-        (["--rates", "-1"], "rates must be one or more learning rates above 0"),
+        (["--seeds", "1", "1"], "seeds must be different ones, not [1, 1]"),
+        (["--rates", "-1"], "rates[0] must be a finite number above 0, not -1.0"),
         (["--pretrained"], "not allowed with argument"),
     ],
 )

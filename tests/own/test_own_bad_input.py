@@ -23,12 +23,37 @@ IMAGES, LABELS = DATA[0]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": 0}, "seeds must be their number, 1 or more"),
-        ({"seeds": [1, 1]}, r"a list of different ones, not \[1, 1\]"),
-        ({"rates": []}, "rates must be one or more learning rates above 0"),
-        ({"last_rates": (0.0,)}, r"last_rates must be one or more .* not \[0.0\]"),
+        ({"seeds": 0}, "seeds must be a whole number from 1 on, not 0"),
+        ({"seeds": 1.5}, "seeds must be a whole number from 1 on, not 1.5"),
+        ({"seeds": "12"}, "seeds must be a list of one or more different seeds, or their number, not '12'"),
+        ({"seeds": []}, r"seeds must be a list of one or more .* not \[\]"),
+        ({"seeds": [1, 1]}, r"seeds must be different ones, not \[1, 1\]"),
+        ({"seeds": [0, True]}, r"seeds\[1\] must be a whole number from 0 on, not True"),
+        ({"seeds": [-1]}, r"seeds\[0\] must be a whole number from 0 on, not -1"),
+        ({"rates": []}, r"rates must be a list of one or more learning rates above 0, not \[\]"),
+        ({"rates": 1e-3}, "rates must be a list of one or more learning rates above 0, not 0.001"),
+        ({"rates": "1e-3"}, "rates must be a list of one or more .* not '1e-3'"),
+        ({"rates": [1e-2, "1e-3"]}, r"rates\[1\] must be a finite number above 0, not '1e-3'"),
+        ({"rates": [math.nan]}, r"rates\[0\] must be a finite number above 0, not nan"),
+        ({"last_rates": (0.0,)}, r"last_rates\[0\] must be a finite number above 0, not 0.0"),
+        ({"last_rates": (math.inf,)}, r"last_rates\[0\] must be a finite number above 0, not inf"),
         ({"epochs": 0}, "epochs must be a whole number from 1 on, not 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number from 1 on, not 1.5"),
+        ({"epochs": True}, "epochs must be a whole number from 1 on, not True"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on, not 0"),
         ({"batch_size": 2.5}, "batch_size must be a whole number from 1 on, not 2.5"),
+        ({"weight_decay": -1}, "weight_decay must be a finite number from 0 on, not -1"),
+        ({"weight_decay": "1"}, "weight_decay must be a finite number from 0 on, not '1'"),
+        ({"weight_decay": math.nan}, "weight_decay must be a finite number from 0 on, not nan"),
+        ({"schedule": "linear"}, "schedule must be one of .* not 'linear'"),
+        ({"precision": "float16"}, "precision must be one of .* not 'float16'"),
+        ({"size": 0}, "size must be a whole number from 1 on, not 0"),
+        ({"valid_share": 0}, "valid_share must be a number between 0 and 1, but neither, not 0"),
+        ({"test_share": "0.2"}, "test_share must be a number between 0 and 1, but neither, not '0.2'"),
+        ({"device": "gpu"}, "device must be one of PyTorch's, such as 'cpu', 'cuda' or 'cuda:1', not 'gpu'"),
+        ({"device": "meta"}, "device 'meta' can't be used here: "),
+        ({"new_head": "no"}, "new_head must be True or False, not 'no'"),
+        ({"name": Path("data")}, "name must be a text, not "),
         ({"jobs": 0}, "jobs must be a whole number from 1 on, not 0"),
         ({"selections": "last"}, "selections must be a list, not 'last'"),
         ({"selections": ["block 7"]}, r"unknown selection 'block 7' .*legal: \['block 1', 'block 2', 'last'"),
@@ -42,6 +67,32 @@ IMAGES, LABELS = DATA[0]
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         which_block(Toy(), *DATA, **{**QUICK, **options})
+
+
+def test_settings_are_checked_before_the_data_are_read():
+    class Unread:
+        def __len__(self):
+            raise AssertionError("the data were read")
+
+        __getitem__ = __len__
+
+    wrong = {"epochs": 0, "rates": [-1.0], "seeds": 0, "weight_decay": -1, "jobs": 0, "device": "x"}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"{name}.* must be"):
+            which_block(Toy(), Unread(), **{**QUICK, name: value})
+
+
+def test_numbers_of_numpy_make_the_same_runs():
+    plain = {"rates": [1e-2], "seeds": [0, 1], "weight_decay": 1e-3, "epochs": 1, "batch_size": 8}
+    numpy = {
+        "rates": np.array([1e-2], np.float32),
+        "seeds": np.arange(2),
+        "weight_decay": np.float32(1e-3),
+        "epochs": np.int64(1),
+        "batch_size": np.int16(8),
+    }
+    one, other = (which_block(Toy(), *DATA, progress=False, **how) for how in (plain, numpy))
+    assert [record.id for record in one.records] == [record.id for record in other.records]
 
 
 class Odd(Toy):
@@ -122,7 +173,7 @@ def test_data_that_do_not_fit(train, message):
         ({"test": (IMAGES[:0], LABELS[:0])}, "test is empty"),
         ({"valid": coloured(6, size=5)}, r"of one shape \(c, h, w\), but they are .*'valid': \(3, 5, 5\)"),
         ({"valid_share": 0.5, "test_share": 0.5}, "shares to draw from train .* leave some of it, not"),
-        ({"valid_share": 1.5}, "must lie between 0 and 1"),
+        ({"valid_share": 1.5}, "must be a number between 0 and 1, but neither, not 1.5"),
         ({"layout": "hwc"}, r"layout must be one of \['nchw', 'nhwc'\], not 'hwc'"),
     ],
 )  # fmt: skip

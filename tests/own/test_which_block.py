@@ -170,13 +170,83 @@ def test_diverging_rates_are_left_out_and_counted():
     outcome = which_block(Toy(), *parts(), **{**QUICK, "rates": (1e-2, 1e30)})
     assert row(outcome, "all")["n_failed"] == 2 and row(outcome, "all")["n"] == 2
     assert row(outcome, "all")["learning_rates"] == (1e-2, 1e-2)
-    assert any(note == "all: 2 failed runs are left out." for note in outcome.notes)
+    (note,) = (note for note in outcome.notes if note.startswith("all: "))
+    assert note.startswith(
+        "all: 2 of 4 runs failed and are left out; the first at learning rate 1e+30, seed 0: Div"
+    )
 
 
-def test_nothing_to_compare_where_every_run_fails(monkeypatch):
-    monkeypatch.setattr(OwnExecutor, "__call__", lambda self, run: 1 / 0)
-    with pytest.raises(RuntimeError, match="every run failed; the first: ZeroDivisionError"):
+def failing(monkeypatch, fails):
+    """Runs that `fails` picks raise."""
+    real = OwnExecutor.__call__
+
+    def call(self, run):
+        if fails(run):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, run)
+
+    monkeypatch.setattr(OwnExecutor, "__call__", call)
+
+
+@pytest.mark.parametrize("none_too", [False, True])
+def test_nothing_to_compare_where_every_tuning_run_fails(monkeypatch, none_too):
+    """No tuning that nothing was compared with is not recommended."""
+    failing(monkeypatch, lambda run: none_too or run.selection != "none")
+    message = (
+        "every one of the 16 tuning runs failed; the first: OutOfMemoryError: CUDA out of memory$"
+    )
+    with pytest.raises(RuntimeError, match=message):
         which_block(Toy(), *parts(), **QUICK)
+
+
+def test_a_run_that_fails_for_one_selection_only_is_told(monkeypatch):
+    failing(monkeypatch, lambda run: run.selection == "block 2")
+    outcome = which_block(Toy(), *parts(), **QUICK)
+    assert outcome.recommended != "block 2" and row(outcome, "block 2")["n_failed"] == 4
+    note = (
+        "block 2: all 4 runs failed; the first at learning rate 0.1, seed 0: OutOfMemoryError: CUDA out of memory. "
+        "Without a result for seeds 0, 1 it is not recommended."
+    )
+    assert note in outcome.notes and note in str(outcome)
+    assert outcome.figure() is not None
+
+
+def test_seeds_that_fail_everywhere_leave_nothing_to_recommend(monkeypatch):
+    failing(monkeypatch, lambda run: run.selection != "none" and run.seed == 1)
+    with pytest.raises(
+        RuntimeError, match=r"finished run for each seed.* block 1: 2 of 4 runs failed"
+    ):
+        which_block(Toy(), *parts(), **QUICK)
+
+
+class Detached(Toy):
+    """No gradient reaches its weights."""
+
+    def forward(self, images):
+        return super().forward(images).detach()
+
+
+class HalfDetached(Toy):
+    """No gradient reaches the first two layers."""
+
+    def forward(self, images):
+        x = self.middle(torch.relu(self.first(images))).relu().mean((2, 3))
+        return self.fc(x.detach())
+
+
+def test_what_cannot_learn_has_not_been_tuned():
+    with pytest.raises(
+        RuntimeError, match=r"16 tuning runs failed.*no tensor of 'block 1' changed in 2 epochs"
+    ):
+        which_block(Detached(), *parts(), **QUICK)
+    outcome = which_block(HalfDetached(), *parts(), **QUICK)
+    assert [row(outcome, name)["n"] for name in ("block 1", "block 2", "last", "all")] == [
+        0,
+        0,
+        2,
+        2,
+    ]
+    assert any("block 2: all 4 runs failed" in note for note in outcome.notes)
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])

@@ -7,7 +7,7 @@ import pytest
 from surgicalft.blocks import Block, Blocks
 from surgicalft.report.own_model import best, chosen_runs, difference, level_of, table
 from surgicalft.report.own_model_figure import own_model_figure
-from surgicalft.report.own_model_words import KINDS, cautions, conclude
+from surgicalft.report.own_model_words import KINDS, cautions, conclude, failure_notes
 from surgicalft.sweep.record import Record
 
 SIZES = {"block 1": 10, "block 2": 20, "last": 5, "all": 40, "none": 0}
@@ -15,12 +15,13 @@ LEVELS = {"block 1": "input", "block 2": "feature", "last": "output"}
 N = 400
 
 
-def record(selection, seed, test, valid, rate=1e-2, loss=1.0, passes=100.0):
+def record(selection, seed, test, valid, rate=1e-2, loss=1.0, passes=100.0, error=""):
     settings = {"selection": selection, "seed": seed, "learning_rate": rate}
     return Record(
         f"{selection} {seed} {rate}",
         settings,
         "failed" if test is None else "finished",
+        error,
         valid_accuracy=valid,
         valid_loss=loss,
         test_accuracy=test,
@@ -134,8 +135,22 @@ def test_without_other_parts_or_without_all():
     found = conclude(chosen_runs(failed), table(failed, SIZES), LEVELS)
     assert "Tuning everything failed" in found.text and found.kind == "input"
     half = [record("all", 0, 1, 1), record("none", 1, 1, 1)]
-    with pytest.raises(RuntimeError, match="no selection has a finished run for each seed"):
+    message = "no tuned selection has a finished run for each seed"
+    with pytest.raises(RuntimeError, match=message):
         conclude(chosen_runs(half), table(half, SIZES), LEVELS)
+    half.append(record("none", 0, 1, 1))  # it alone is whole: not better than anything
+    with pytest.raises(RuntimeError, match=message):
+        conclude(chosen_runs(half), table(half, SIZES), LEVELS)
+
+
+def test_without_the_run_without_tuning():
+    runs = [r for r in records() if r.settings["selection"] != "none"]
+    runs += [record("none", seed, None, None) for seed in (0, 1)]
+    found = conclude(chosen_runs(runs), table(runs, SIZES), LEVELS)
+    assert found.recommended == "block 1" and found.kind == "unclear"
+    assert "82.0 ± 2.0 % on the test images, the run without tuning failed, with" in found.text
+    assert "There is no result without tuning to compare with" in found.text
+    assert "nan" not in found.text
 
 
 def test_cautions():
@@ -144,8 +159,35 @@ def test_cautions():
     assert list(cautions(table(runs, SIZES), tried)) == [
         "The smallest learning rate was mostly the best for block 1: try beyond it.",
         "The largest learning rate was mostly the best for block 2: try beyond it.",
-        "last: 1 failed runs are left out.",
     ]
+
+
+def test_failed_runs_are_told_by_selection_with_the_first_reason():
+    oom = "OutOfMemoryError: CUDA out of memory.\n  Tried to allocate 2.00 GiB"
+    runs = [
+        *records(),
+        record("last", 0, None, None, rate=1e-3, error="Diverged: in epoch 2"),
+        record("last", 1, None, None, rate=1e-1, error="ValueError: another"),
+        record("block 2", 2, None, None, error=oom),
+        record("head", 0, None, None, rate=0.1, error="TypeError: " + "x" * 1000),
+        record("head", 1, None, None, rate=0.1),
+        record("stem", 0, None, None, error="KeyError: 'a'"),
+    ]
+    notes = list(failure_notes(runs))
+    assert notes[1] == (
+        "last: 2 of 4 runs failed and are left out; the first at learning rate 0.001, seed 0: Diverged: in epoch 2."
+    )
+    assert notes[0] == (
+        "block 2: 1 of 3 runs failed and are left out; the first at learning rate 0.01, seed 2: OutOfMemoryError: CUDA "
+        "out of memory. Tried to allocate 2.00 GiB. Without a result for seed 2 it is not recommended."
+    )
+    assert notes[2].startswith(
+        "head: all 2 runs failed; the first at learning rate 0.1, seed 0: TypeE"
+    )
+    assert notes[2].endswith("x…. Without a result for seeds 0, 1 it is not recommended.")
+    assert len(notes[2]) < 500
+    assert notes[3].startswith("stem: its only run failed; the first at ")
+    assert list(failure_notes(records())) == []
 
 
 @pytest.mark.parametrize(("count", "early"), [(1, 1), (3, 1), (5, 2), (13, 5)])
@@ -173,3 +215,15 @@ def test_figure(none):
     assert ("← no tuning 10.0" if far else "no tuning 70.5") in texts and "all 80.0" in texts
     low, high = axes.get_xlim()
     assert 10 < low < 51 and 83 < high < 100
+
+
+@pytest.mark.parametrize("failed", ["all", "none", "last"])
+def test_a_figure_without_one_of_the_results(failed):
+    runs = [r for r in records() if r.settings["selection"] != failed]
+    runs += [record(failed, 0, None, None)]
+    figure = own_model_figure(table(runs, SIZES), "block 1", "toy on colours", "a note")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert not any("nan" in text.get_text() for text in axes.texts)
+    low, high = axes.get_xlim()
+    assert low < 60 and high > 82

@@ -86,8 +86,49 @@ def test_sparse_classes_give_what_they_have():
     pool = Labelled(
         torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
     )
-    with pytest.raises(ValueError, match="class 0 has 1 target images"):
+    with pytest.raises(ValueError, match="classes=4 does not fit the 3 labels found: 0, 1, 2"):
         split_target(pool, 4, 4, seed=0, classes=4)
+    with pytest.raises(ValueError, match="class 0 has 1 target images"):
+        split_target(pool, 3, 3, seed=0)
     splits = split_target(pool, 4, 4, seed=0, classes=4, sparse=True)
     found = {p: getattr(splits, p).labels.tolist() for p in ("tune", "valid", "test")}
     assert found == {"tune": [0, 1, 2], "valid": [1, 2], "test": [2, 2, 2]}
+
+
+def test_classes_are_those_of_the_labels():
+    """A number that leaves some of them out, or says more, is a mistake, and not obeyed."""
+    whole = pool(per_class=20)
+    splits = split_target(whole, 20, 10, seed=0)
+    for part in (splits.tune, splits.valid, splits.test):
+        assert part.labels.unique().tolist() == list(range(10))
+    stated = split_target(whole, 20, 10, seed=0, classes=10)
+    assert torch.equal(stated.tune.images, splits.tune.images)
+    for classes in (3, 9, 11):
+        for sparse in (False, True) if classes < 10 else (False,):
+            message = f"classes={classes} does not fit the 10 labels found: 0, 1, 2, .*, 9$"
+            with pytest.raises(ValueError, match=message):
+                split_target(whole, 3 * classes, 3 * classes, 0, classes=classes, sparse=sparse)
+    odd = Labelled(whole.images, whole.labels * 2)
+    assert split_target(odd, 20, 10, seed=0).tune.labels.unique().tolist() == list(range(0, 20, 2))
+    with pytest.raises(ValueError, match="classes=10 does not fit the 10 labels found: 0, 2, 4"):
+        split_target(odd, 20, 10, seed=0, classes=10)
+    with pytest.raises(ValueError, match="tune=25 is not a multiple of the 10 classes"):
+        split_target(whole, 25, 10, seed=0)
+
+
+def test_labels_are_checked_where_groups_are_the_strata_too():
+    whole = pool(groups=torch.arange(1200) % 4)
+    with pytest.raises(ValueError, match="classes=2 does not fit the 10 labels found"):
+        split_target(whole, 40, 20, seed=0, classes=2)
+    with pytest.raises(ValueError, match="tune=41 is not a multiple of the 4 groups"):
+        split_target(whole, 41, 20, seed=0)
+
+
+def test_many_labels_are_told_in_short():
+    with pytest.raises(ValueError, match=r"the 50 labels found: 0, 1, .*, 9, \.\.\., 49$"):
+        split_target(pool(2, 50), 0, 0, seed=0, classes=40)
+
+
+def test_nothing_to_split():
+    with pytest.raises(ValueError, match="there are no images to split"):
+        split_target(pool(per_class=0), 0, 0, seed=0)

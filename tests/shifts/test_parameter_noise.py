@@ -212,7 +212,7 @@ def test_a_level_above_the_clean_accuracy():
             {"where": "inputs"},
             r"where must be one of \['parameters', 'activations'\], not 'inputs'",
         ),
-        ({"accuracy": 0.0}, "between 0 and 100 .*, not 0"),
+        ({"accuracy": 0.0}, "accuracy must be a number between 0 and 100, but neither, not 0"),
         ({"accuracy": 100.0}, "not 100"),
         ({"accuracy": float("nan")}, "not nan"),
     ],

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from surgicalft.settings import identity
+from surgicalft.sweep.attempt import attempt
 from surgicalft.sweep.engine import run_all
 from surgicalft.sweep.grid import grid
 from surgicalft.sweep.store import Record, Store, StoreError
@@ -154,6 +155,35 @@ def test_a_failed_run_is_a_record_and_the_others_go_on(store: Store, jobs: int) 
     assert records == [store.get(identity(run)) for run in RUNS]
 
 
+class Speechless(RuntimeError):
+    def __str__(self) -> str:
+        raise AttributeError("no message")
+
+
+@both_ways
+def test_odd_ends_of_a_run_do_not_end_the_sweep(store: Store, jobs: int) -> None:
+    errors = {RUNS[0]: Speechless(), RUNS[1]: SystemExit(1), RUNS[2]: SystemExit()}
+    records = go(store, Execute(errors), jobs=jobs)
+    assert [r.status for r in records] == ["failed"] * 3 + ["finished"] * 3
+    assert [r.error for r in records[:3]] == [
+        "Speechless: (its message can't be read: str() raised AttributeError)",
+        "SystemExit: 1",
+        "SystemExit: ",
+    ]
+
+
+@both_ways
+def test_what_another_coordinator_has_finished_stands(store: Store, jobs: int) -> None:
+    def execute(run: Toy) -> dict[str, Any]:
+        with Store(store.path) as other:  # the other one is faster
+            other.put(attempt(run, Execute()))
+        raise MemoryError
+
+    records = go(store, execute, jobs=jobs)
+    assert [r.status for r in records] == ["finished"] * 6
+    assert records == [store.get(identity(run)) for run in RUNS]
+
+
 def test_failed_counts_as_done_unless_asked(store: Store) -> None:
     go(store, Execute({RUNS[1]: ValueError("once")}))
     again = Execute()
@@ -171,6 +201,8 @@ class Unstorable(RuntimeError):
     ("outcome", "error"),
     [
         ({"history": [{"model": object()}]}, "TypeError: .*not JSON"),
+        ({"epoch": 2**70}, "ValueError: epoch must fit in 64 bits, not 11805"),
+        ({"test_accuracy": 2**2000}, "OverflowError: "),
         ({"accuracy": 90.0}, "TypeError: .*'accuracy'"),
         (None, "TypeError: "),
         (Unstorable("odd"), "Unstorable: odd"),
@@ -189,6 +221,13 @@ def test_an_outcome_that_cannot_be_stored_fails_that_run(
     bad, good = go(store, execute, runs=RUNS[:2])
     assert (bad.status, good.status) == ("failed", "finished")
     assert re.match(error, bad.error)
+
+
+def test_a_metric_that_is_nan_leaves_the_run_finished(store: Store) -> None:
+    outcome = {"test_accuracy": 90.0, "metrics": {"worst_group": float("nan")}}
+    (record,) = go(store, lambda run: outcome, runs=RUNS[:1])
+    assert (record.status, record.test_accuracy) == ("finished", 90.0)
+    assert record.metrics["worst_group"] != record.metrics["worst_group"]
 
 
 def test_a_mistake_in_asking_shows_before_anything_starts(store: Store) -> None:
@@ -284,9 +323,10 @@ def test_an_interruption_reaches_runs_in_threads(store: Store) -> None:
 class Aloud(Store):
     """Says what it has stored."""
 
-    def put(self, record: Record) -> None:
-        super().put(record)
+    def put(self, record: Record) -> Record:
+        stands = super().put(record)
         print(record.id, flush=True)
+        return stands
 
 
 def endless(run: Toy) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Threads or processes: what is measured decides, and is measured once."""
 
+import os
+
 import pytest
 
 from surgicalft.sweep import measure
@@ -57,3 +59,51 @@ def test_a_sweep_asks_when_something_is_missing(monkeypatch, tmp_path):
         assert run_all([Trial(0)], store, work, **how) == [record]
     assert record.status == "finished" and len(record.history) == measure.EPOCHS
     assert asked == [False]
+
+
+def fails_here(trial):
+    """Fails at once in threads of the process that asks: no time is no speed."""
+    if os.environ.get("ASKING") == str(os.getpid()):
+        raise NameError("module is not installed as a submodule")
+    return {}
+
+
+def fails_elsewhere(trial):
+    """As if the workers lacked something."""
+    if os.environ.get("ASKING") != str(os.getpid()):
+        raise ImportError("no such library")
+    return {}
+
+
+def fine(trial):
+    return {}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask's sockets, when it closes
+@pytest.mark.parametrize(
+    ("execute", "message"),
+    [
+        (fails_here, "4 of the 4 runs timed in threads failed.*The first: NameError: module"),
+        (fails_elsewhere, "4 of the 4 runs timed in processes failed.*The first: ImportError"),
+        (fine, None),
+    ],
+)
+def test_failed_runs_are_not_fast_ones(execute, message, monkeypatch):
+    monkeypatch.setenv("ASKING", str(os.getpid()))
+    if message is None:
+        assert len(measure.measure(2, execute).ratios) == measure.ROUNDS
+        return
+    with pytest.raises(RuntimeError, match=message):
+        measure.measure(2, execute)
+
+
+def test_a_failed_measurement_is_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("SURGICALFT_CACHE", str(tmp_path / "cache"))
+
+    def failing(cores):
+        raise RuntimeError("4 of the 4 runs timed in threads failed")
+
+    monkeypatch.setattr(measure, "measure", failing)
+    with pytest.raises(RuntimeError, match="timed in threads failed"):
+        measure.fastest()
+    assert not list((tmp_path / "cache").rglob("*.json"))

@@ -142,9 +142,34 @@ def test_scalars_of_numpy_and_torch_become_numbers() -> None:
     assert same((back.epoch, back.valid_accuracy), (3, 50.0))
 
 
+def test_metrics_that_are_not_finite_stay_and_so_does_the_accuracy(path: Path) -> None:
+    metrics = {"worst_group": math.nan, "loss": -math.inf, "gain": math.inf, "cost": 2.0}
+    with Store(path) as store:
+        store.put(record(0, metrics=metrics, test_accuracy=90.0))
+        store.put(record(1, metrics={"worst_group": np.float32(0.5)}))
+        found, other = store.records()
+        frame = store.frame()
+    assert found.test_accuracy == 90.0 and same(found.metrics, metrics)
+    assert other.metrics == {"worst_group": 0.5}
+    assert same(frame["metrics.worst_group"].tolist(), [math.nan, 0.5])
+    with sqlite3.connect(path) as db:
+        query = "SELECT metrics ->> '$.worst_group', metrics ->> '$.cost' FROM records"
+        assert db.execute(query).fetchone() == ("NaN", 2.0)
+    db.close()
+
+
+def test_a_folder_whose_name_is_not_utf8_is_told(path: Path) -> None:
+    with Store(path) as store:
+        store.put(record(0, provenance="/data/\udcff"))
+        assert store.records()[0].provenance == "/data/\\udcff"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"epoch": 2**63},
+        {"n_test": -(2**70)},
+        {"metrics": {"weights": torch.zeros(3)}},
         {"settings": {"rate": math.nan}},
         {"settings": {"rate": object()}},
         {"history": [{"weights": torch.zeros(3)}]},
@@ -170,6 +195,45 @@ def test_put_replaces_and_order_is_that_of_first_storing(path: Path) -> None:
         store.put(record(2, epoch=7))
         assert [r.id for r in store.records()] == ["run2", "run0", "run1"]
         assert [r.epoch for r in store.records()] == [7, 0, 0]
+
+
+FAILED = {"status": "failed", "error": "MemoryError: ", "test_accuracy": None}
+
+
+def test_a_failed_record_never_replaces_a_finished_one(path: Path) -> None:
+    """Two coordinators asked for the same run; what one of them finished is not lost by the other's failure."""
+    finished, failed = record(0), record(0, **FAILED)
+    with Store(path) as one, Store(path) as other:
+        assert one.put(failed) == failed and other.get("run0") == failed
+        assert other.put(finished) == finished  # a second try that succeeds counts
+        assert one.put(failed) == finished  # which of them stands
+        assert one.records() == other.records() == [finished]
+        assert one.put(record(0, epoch=7)).epoch == 7  # computed anew
+        assert other.put(record(1, **FAILED)) == one.get("run1")
+        again = record(1, **{**FAILED, "error": "OSError: "})
+        assert other.put(again) == again == one.get("run1")  # the latest failure
+
+
+def test_coordinators_in_a_race_lose_no_finished_record(path: Path) -> None:
+    """Each of two threads, with stores of their own, puts every run, and half of them fail in each."""
+    Store(path).close()
+    stands: dict[int, list[Record]] = {0: [], 1: []}
+
+    def coordinate(who: int) -> None:
+        with Store(path) as store:
+            for i in range(60):
+                stands[who].append(store.put(record(i, **(FAILED if i % 2 == who else {}))))
+
+    threads = [threading.Thread(target=coordinate, args=(who,)) for who in stands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Store(path) as store:
+        assert [r.status for r in store.records()] == ["finished"] * 60
+    for who, found in stands.items():
+        assert [r.id for r in found] == [f"run{i}" for i in range(60)]
+        assert all(r.status == "finished" for i, r in enumerate(found) if i % 2 != who)
 
 
 def test_columns_are_the_fields_of_the_record(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs of test-time adaptation end to end: checked first, complete records, shared first steps, resumed streams."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -106,6 +107,56 @@ def test_runs_on_one_stream_share_their_first_step(monkeypatch):
     assert len(count) == 12
 
 
+SELECTIONS = ("last", "block 1", "all", "first_layer")
+EPISODES = [replace(RUN, n_images=6, selection=name) for name in SELECTIONS]
+STREAMS = [replace(ONLINE, n_images=6, selection=name) for name in ("last", "block 1")]
+
+
+def same(a, b):
+    """Predictions to the digit; entropies to rounding, since what is tuned along decides what is computed at once."""
+    assert correct(a) == correct(b) and a["test_accuracy"] == b["test_accuracy"]
+    assert a["metrics"]["entropy"] == pytest.approx(b["metrics"]["entropy"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def alone(cache):
+    """Each run by an executor that has seen no other."""
+    return {run: StreamExecutor(progress=False)(run) for run in [*EPISODES, *STREAMS]}
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_travelled_executor_takes_runs_in_any_order(alone, monkeypatch, prepared):
+    """As on a worker, which is handed one run after the other, most of which it has not been told of."""
+    count, gradients = [], Learner.gradients
+    monkeypatch.setattr(Learner, "gradients", lambda *a: count.append(1) or gradients(*a))
+    for runs in (EPISODES, EPISODES[::-1], [*EPISODES[1:], *STREAMS, *EPISODES[:1]]):
+        executor = StreamExecutor(progress=False)
+        if prepared:
+            executor.prepare(runs)
+        travelled = pickle.loads(pickle.dumps(executor))
+        count.clear()
+        for run in runs:
+            travelled.prepare([run])
+            same(travelled(run), alone[run])
+        online = 6 * sum(run.mode == "online" for run in runs)
+        # Prepared together, or with everything first, one first step serves all.
+        once = prepared or runs[0].selection == "all"
+        assert len(count) - online == 6 if once else len(count) - online <= 6 * len(EPISODES)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask's sockets, when it closes
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_cluster_gives_the_records_of_one_process(alone, tmp_path, prepared):
+    executor, runs = StreamExecutor(progress=False), [*EPISODES, *STREAMS, *EPISODES[:1]]
+    with Store(tmp_path / "runs.sqlite") as store:
+        prepare = executor.prepare if prepared else None
+        how = {"progress": False, "prepare": prepare, "cluster": "local", "workers": 2}
+        records = run_all(runs, store, executor, **how)
+    for run, record in zip(runs, records, strict=True):
+        assert record.status == "finished", record.error
+        same(vars(record), alone[run])
+
+
 def test_a_stopped_run_goes_on_from_its_file(tmp_path, monkeypatch):
     whole = StreamExecutor(progress=False)(ONLINE)
     executor = StreamExecutor(progress=False, progress_dir=tmp_path, every=20)
@@ -179,11 +230,11 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_computed(changes
     [
         ({"method": "memmo"}, "method must be one of"),
         ({"mode": "sometimes"}, "mode must be one of"),
-        ({"augmentations": 0}, "augmentations must be 1 or more"),
-        ({"skip": -1}, "skip must be 0 or more, not -1"),
-        ({"batch_size": 0}, "batch_size must be 1 or more, not 0"),
+        ({"augmentations": 0}, "augmentations must be a whole number from 1 on"),
+        ({"skip": -1}, "skip must be a whole number from 0 on, not -1"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on, not 0"),
         ({"crop": "round"}, "crop"),
-        ({"prior": -1}, "prior must be 0 or more"),
+        ({"prior": -1}, "prior must be a whole number from 0 on"),
         ({"precision": "float16"}, "precision must be one of"),
         (
             {**TENT, "precision": "bfloat16"},
@@ -209,6 +260,11 @@ def test_copies_of_other_images_are_left_out(real_data):
     )
     images, _ = StreamExecutor(real_data)._stream(run)
     assert len(images) == 9500
+
+
+def test_a_device_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"device must be one of PyTorch's, .* not 'gpu'"):
+        StreamExecutor(device="gpu")
 
 
 def test_copies_that_are_not_there_cannot_be_left_out(executor, monkeypatch):
