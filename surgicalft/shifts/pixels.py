@@ -5,7 +5,7 @@
 | 8-bit grey, palette, CMYK, YCbCr, LAB, HSV | what Pillow converts it to |
 | 1-bit, or an array of bool | 0 or 255 |
 | integers of 16 bits or fewer | scaled, the largest value of the stated type to 255: 65535 for 16 bits |
-| integers of 32 or 64 bits | scaled by 65535 if the largest lies in 256..65535, by the type's largest if it lies in its upper half |
+| integers of 32 or 64 bits | scaled by 65535 if the largest lies in 256..65535, by the type's if in its upper half |
 | floats | scaled, 1 to 255; all must lie in 0..1 |
 | transparency of any kind | put on a white background |
 | several frames or pages | the first |
@@ -168,8 +168,8 @@ def _largest(values: np.ndarray) -> int:
     if high > limits.max // 2:
         return int(limits.max)
     raise ValueError(
-        f"integers of {limits.bits} bits up to {high} have no clear scale, which would be 65535 for a largest value in "
-        f"256..65535, or {limits.max} for one above half of that; give uint8, uint16 or floats in 0..1"
+        f"integers of {limits.bits} bits up to {high} have no clear scale (65535 for a largest value in 256..65535, "
+        f"{limits.max} for one above half of that); give uint8, uint16 or floats in 0..1"
     )
 
 

@@ -126,8 +126,10 @@ def test_images_stand_upright(tmp_path, suffix, orientation):
     options |= {"lossless": True} if suffix == "webp" else {}
     path = saved(Image.fromarray(CORNERS), tmp_path / f"a.{suffix}", exif=exif, **options)
     found = read(path).astype(int)
-    # Where the file's top left corner goes, by the standard: 1 = top left, 6 = top right, ...
-    red = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}[orientation]  # fmt: skip
+    # Where the file's top left corner goes, by the standard.
+    corners = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0)}
+    corners |= {5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}
+    red = corners[orientation]
     assert np.abs(found[red] - [255, 0, 0]).max() < 8
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
