@@ -4,9 +4,9 @@ surgicalft which-block --model resnet18 --pretrained --data FOLDER     the weigh
 surgicalft which-block --model resnet18 --weights FILE --data FOLDER   your own
 surgicalft which-block ... --output DIR                                where the table, the figure and the weights go
 
-FOLDER has a folder of images for each class, or the folders train, valid and test that do. The classes, sorted by name,
-are the network's outputs in their order; where these are not as many, the last layer is made anew. The same command
-goes on after any stop.
+FOLDER has a folder of images for each class, or the folders train, valid and test that do. The classes, sorted by name
+(or by number, if all names are whole numbers), are the network's outputs in their order, and are printed; where these
+are not as many, the last layer is made anew. The same command goes on after any stop.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """0, or 1 where runs fail so that nothing can be compared; a wrong command or folder ends with 2."""
+    from surgicalft.own.folders import STEM
     from surgicalft.sweep.store import StoreError
 
     try:
@@ -66,14 +67,14 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except RuntimeError as error:
         print(f"surgicalft which-block: {error}", file=sys.stderr)
         return 1
-    stem = options.output / "which_block"
+    stem = options.output / STEM
     print(outcome, "", *outcome.write(stem), outcome.save(f"{stem}.safetensors"), sep="\n")
     return 0
 
 
 def _outcome(options: argparse.Namespace) -> Any:
     from surgicalft.own import which_block
-    from surgicalft.own.folders import class_names
+    from surgicalft.own.folders import STORE, class_names
 
     if (options.mean is None) != (options.std is None):
         raise ValueError("--mean and --std go together")
@@ -95,7 +96,7 @@ def _outcome(options: argparse.Namespace) -> Any:
         new_head=outputs != len(classes),
         device=options.device,
         jobs=options.jobs,
-        store=options.output / "runs.sqlite",
+        store=options.output / STORE,
         name=options.data.resolve().name,
     )
 
@@ -109,7 +110,7 @@ def load_model(name: str, weights: Path | None, key: str | None = None) -> "tupl
     those of another architecture, with what differs.
     """
     from surgicalft.blocks import Blocks
-    from surgicalft.models.checkpoints import load_weights, read_checkpoint
+    from surgicalft.models.checkpoints import load_weights, match_names, read_checkpoint
 
     make, published = _maker(name)
     if weights is None:
@@ -118,6 +119,7 @@ def load_model(name: str, weights: Path | None, key: str | None = None) -> "tupl
         return network, len(network.get_parameter(last))
     found = read_checkpoint(weights, key)
     network = make()
+    found = match_names(found, network.state_dict(), weights)
     last = Blocks.of(network).parameters("last")[-1]
     outputs = len(found[last] if last in found else network.get_parameter(last))
     network = make(num_classes=outputs)

@@ -2,26 +2,30 @@
 
 import argparse
 import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
 from numpy._core.multiarray import scalar
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-# What older checkpoints hold beside weights, accuracies and the arguments of their training; harmless.
+# What checkpoints hold beside weights, harmless: numbers and words of NumPy, and the arguments of the training.
 _SAFE: list[Any] = [
     (scalar, "numpy.core.multiarray.scalar"),
     (scalar, "numpy._core.multiarray.scalar"),
     np.dtype,
-    np.dtypes.Float64DType,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdFDSU"},
     argparse.Namespace,
 ]
+# What wrappers put before a parameter's name: DataParallel, Lightning, torch.compile, detectors and self-supervision.
+PREFIXES = ("module", "model", "_orig_mod", "backbone")
+_COUNT = "n_averaged"  # torch.optim.swa_utils.AveragedModel's own buffer
+_MOST_UNPACKED = 100  # times the size of the file: more is no checkpoint
 
 
 class CheckpointError(ValueError):
@@ -32,54 +36,109 @@ class CheckpointError(ValueError):
 
 
 def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
-    """Parameter name -> tensor, from a .safetensors file, a torch file (under `key`, if given) or TorchScript.
+    """Read the weights in a file; nothing in it is executed.
 
-    Raises FileNotFoundError, or CheckpointError for a truncated file, one that holds anything but
-    tensors and plain numbers (nothing in it is executed), or one without weights where they should be.
+    Parameters
+    ----------
+    path: a .safetensors file, a torch file or TorchScript.
+    key: where in the file the weights lie, such as "state_dict"; None if it holds nothing else.
+
+    Returns
+    -------
+    Name in the file -> tensor; `load_weights` fits the names to a network's.
+
+    Raises
+    ------
+    FileNotFoundError for no file, and CheckpointError, with the file's name and the reason, for whatever is no whole
+    checkpoint, holds anything but tensors and plain values, or has no weights there. Damage inside the tensors is
+    noticed where the format has sums to check: in torch's files since PyTorch 1.6, not in older ones and safetensors.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
+    if not path.is_file():
+        raise CheckpointError(path, "is no regular file")
     content = _content(path)
     weights = content.get(key) if key else content
     if not isinstance(weights, dict) or not weights:
-        raise CheckpointError(path, f"no weights under {key!r}; it holds {sorted(content)[:8]}")
+        raise CheckpointError(path, f"no weights under {key!r}; it holds {_keys(content)}")
     if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(path, "holds values that are not tensors among its weights")
-    return {name.removeprefix("module."): value for name, value in weights.items()}
+        nested = _keys({k: v for k, v in weights.items() if isinstance(v, dict)})
+        hint = f"; it holds {nested}, one of which may be the key of its weights" if nested else ""
+        raise CheckpointError(path, f"holds values that are not tensors among its weights{hint}")
+    if not all(isinstance(name, str) for name in weights):
+        raise CheckpointError(path, f"holds weights without names: {_keys(weights)}")
+    return dict(weights)
+
+
+def _keys(content: Mapping[Any, Any]) -> list[str]:
+    return sorted(map(str, content))[:8]
 
 
 def _content(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return load_file_checked(path)
-    if is_zipfile(path) and (folder := _torchscript_folder(path)) is not None:
-        return _load_torchscript(path, folder)
-    return _load_torch(path)
+    try:
+        packed = is_zipfile(path)
+        folder = _checked_folder(path) if packed else None
+    except Exception as error:  # a damaged archive may raise anything
+        raise CheckpointError(path, f"truncated or damaged ({_words(error)})") from error
+    return _load_torch(path) if folder is None else _load_torchscript(path, folder)
 
 
 def load_file_checked(path: Path) -> dict[str, Tensor]:
-    """safetensors.torch.load_file with our error."""
+    """Read a safetensors file, as safetensors.torch.load_file does.
+
+    Raises CheckpointError for a file that is truncated or none.
+    """
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(path, f"truncated or not a safetensors file ({error})") from error
+    except Exception as error:  # a damaged header may make it raise anything
+        raise CheckpointError(
+            path, f"truncated or not a safetensors file ({_words(error)})"
+        ) from error
 
 
 def _load_torch(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_SAFE):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[-1]
-        for line in str(error).splitlines():
-            if "Unsupported" in line:
-                reason = line.strip()
-        raise CheckpointError(path, f"refused, nothing was executed ({reason})") from error
-    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(path, f"truncated or not a torch checkpoint ({error})") from error
+    except Exception as error:  # a damaged pickle may raise anything
+        if isinstance(error, pickle.UnpicklingError) and (found := _refused(str(error))):
+            raise CheckpointError(
+                path,
+                f"refused, nothing was executed: it holds {found}, and only tensors and plain values are read; save "
+                "the network's state_dict() alone",
+            ) from error
+        raise CheckpointError(
+            path, f"truncated or not a torch checkpoint ({_words(error)})"
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(path, f"holds a {type(content).__name__}, not a dictionary")
     return content
+
+
+def _refused(message: str) -> str | None:
+    """The function or class that torch's reader refused to call; None for another error of it."""
+    found = re.search(r"GLOBAL (\S+)|got <class '([^']+)'>|nsupported class (\S+)", message)
+    return next(filter(None, found.groups())) if found else None
+
+
+def _words(error: Exception) -> str:
+    """An error on one line; of torch's long ones the end, which says what is wrong."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip() or "no reason given"
+    return f"{type(error).__name__}: {text.splitlines()[0]}"
+
+
+def _checked_folder(path: Path) -> str | None:
+    """`_torchscript_folder`, after the archive's sums were checked: torch itself does not, and reads on."""
+    with ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > _MOST_UNPACKED * path.stat().st_size:
+            raise ValueError(f"unpacks to {unpacked:,} bytes")
+        if (broken := archive.testzip()) is not None:
+            raise ValueError(f"the sum of {broken} is wrong")
+    return _torchscript_folder(path)
 
 
 def _torchscript_folder(path: Path) -> str | None:
@@ -157,14 +216,67 @@ def _tensor(
     return storage.as_strided(size, stride, offset)
 
 
-def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Fill `network`; CheckpointError names what is missing, left over or of another shape.
+def match_names(
+    weights: Mapping[str, Tensor], own: Collection[str], path: Path
+) -> dict[str, Tensor]:
+    """Name weights as the network does: of a name that it does not have, the leading `PREFIXES` are taken away.
 
-    BatchNorm's counts of batches may be missing, as in files from before torch 0.4.1: evaluation needs none.
+    Parameters
+    ----------
+    weights: name -> tensor, as read from a file.
+    own: the network's names.
+    path: the file, for errors.
+
+    Returns
+    -------
+    Name -> tensor, without the count that an average of weights (`AveragedModel`) keeps. A name that does not become
+    one of the network's by this stays as it was.
+
+    Raises
+    ------
+    CheckpointError if two weights would get the same name.
+    """
+    found: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    for name, value in weights.items():
+        inner = _inner(name, own)
+        if inner not in own and inner.split(".")[-1] == _COUNT:
+            continue
+        if inner in found:
+            raise CheckpointError(
+                path, f"has {origin[inner]} and {name}, both of which are {inner}"
+            )
+        found[inner], origin[inner] = value, name
+    return found
+
+
+def _inner(name: str, own: Collection[str]) -> str:
+    inner = name
+    while inner not in own:
+        first, dot, rest = inner.partition(".")
+        if first not in PREFIXES or not dot:
+            return name
+        inner = rest
+    return inner
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Fill a network with weights, all of it and nothing else.
+
+    Parameters
+    ----------
+    network: whose tensors are replaced.
+    weights: name -> tensor; names may carry the `PREFIXES`, see `match_names`. BatchNorm's counts of batches may be
+        missing, as in files from before torch 0.4.1: evaluation needs none.
+    path: the file they are from, for errors.
+
+    Raises
+    ------
+    CheckpointError that names what is missing, left over or of another shape.
     """
     own = network.state_dict()
     counts = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
-    weights = {**counts, **weights}
+    weights = {**counts, **match_names(weights, own, path)}
     missing = sorted(set(own) - set(weights))
     extra = sorted(set(weights) - set(own))
     shapes = [

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks
-from surgicalft.models.checkpoints import CheckpointError, load_weights, read_checkpoint
+from surgicalft.models.checkpoints import (
+    CheckpointError,
+    load_weights,
+    match_names,
+    read_checkpoint,
+)
 from surgicalft.models.clip import ClipClassifier
 from surgicalft.models.networks import build, ungrouped
 from surgicalft.models.normalized import Normalized
@@ -163,7 +168,8 @@ def _architecture(name: str) -> str:
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path, gelu: bool) -> None:
     if not isinstance(network, ClipClassifier):
-        load_weights(network, _with_own_classifier(network, weights), path)
+        found = match_names(weights, network.state_dict(), path)
+        load_weights(network, _with_own_classifier(network, found), path)
         return
     if network.quick_gelu == gelu:
         activations = ("exact", "-gelu") if gelu else ("quick", "")
@@ -171,7 +177,9 @@ def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path, gelu: bool
             path,
             f"was trained with the {activations[0]} GELU: use a clip-vit-...{activations[1]} network",
         )
-    tower = {n.removeprefix("visual."): w for n, w in weights.items() if n.startswith("visual.")}
+    own = {f"visual.{name}" for name in network.visual.state_dict()}
+    found = match_names(weights, own, path)
+    tower = {n.removeprefix("visual."): w for n, w in found.items() if n.startswith("visual.")}
     load_weights(network.visual, tower, path)  # strict: never resamples a positional embedding
 
 

@@ -9,22 +9,36 @@ from torch import Tensor
 
 from surgicalft.settings import check_choice
 from surgicalft.shifts.base import Labelled
+from surgicalft.shifts.pixels import to_levels, to_rgb
 
 LAYOUTS = ("nchw", "nhwc")
-CHANNELS = (1, 3)  # what an axis of channels is told by, where no layout is given
+CHANNELS = (
+    (1, 3),
+    (4,),
+)  # what an axis of channels is told by, where no layout is given; first the usual ones
 SHOWN = 5
 
 
 def to_labelled(data: Any, name: str, layout: str | None = None) -> Labelled:
-    """`data` as uint8 images (n, c, h, w) and int64 labels (n,); `name` is what errors call it.
+    """Bring labelled images to uint8 (n, c, h, w) and int64 labels (n,).
 
-    data: a tuple (images, labels) of arrays, with images (n, c, h, w), (n, h, w, c) or (n, h, w), uint8 or float in
-    [0, 1], which is rounded to the nearest of 256 levels; or what has a length and gives (image, label) by index, such
-    as a `torch.utils.data.Dataset`, of arrays or of Pillow's images (taken as RGB), read once and in order; or a
-    Labelled, which is given back. layout: "nchw" or "nhwc"; not needed where one of the two axes alone has 1 or 3
-    entries.
+    Parameters
+    ----------
+    data: a tuple (images, labels) of arrays, with images (n, c, h, w), (n, h, w, c) or (n, h, w), which are of one
+        channel; uint8, or other numbers, scaled by the rules of `surgicalft.shifts.pixels` (floats must lie in 0..1).
+        Or what has a length and gives (image, label) by index, such as a `torch.utils.data.Dataset`, of arrays or of
+        Pillow's images, read once and in order; Pillow's become RGB, upright, on white. Or a Labelled, which is given
+        back. The channels of arrays are kept, whatever their number: it is the network that takes them or not.
+    name: what errors call the data.
+    layout: "nchw" or "nhwc"; not needed where one of the two axes alone has 1 or 3 entries, or else 4.
 
-    Raises ValueError for anything else, by name and by the first image that is wrong.
+    Returns
+    -------
+    The images and labels.
+
+    Raises
+    ------
+    ValueError for anything else, by name and by the first image that is wrong.
     """
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
@@ -64,7 +78,12 @@ def _items(data: Any, name: str) -> tuple[Tensor, list[Any]]:
 
 def _item(image: Any, where: str) -> Tensor:
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        try:
+            image = np.asarray(to_rgb(image)).transpose(2, 0, 1)
+        except (
+            Exception
+        ) as error:  # a file that is damaged, decoded only now, may make Pillow raise anything
+            raise ValueError(f"{where} cannot be read: {type(error).__name__}: {error}") from error
     return _bytes(_array(image, where)[None], where)[0]
 
 
@@ -75,28 +94,39 @@ def _array(value: Any, where: str) -> Tensor:
     array = np.asarray(value)
     if array.dtype.kind not in "buif":
         raise ValueError(f"{where} must be an array of numbers, not of {array.dtype}")
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    native = array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, native, requirements=["C", "W"]))
 
 
 def _bytes(value: Any, where: str) -> Tensor:
-    """uint8 as it is; floats in [0, 1] rounded to the nearest k / 255."""
+    """uint8, scaled by `to_levels`; its errors say where."""
     images = _array(value, where)
     if images.dtype == torch.uint8:
         return images
-    if not images.is_floating_point():
-        raise ValueError(f"{where} must be uint8 or float in 0..1, not {images.dtype}")
+    floats = images.is_floating_point()
+    if floats:
+        images = images.float()
+        _check_finite(images, where)
+    try:
+        return torch.from_numpy(to_levels(images.numpy()))
+    except ValueError as error:
+        if not floats:
+            raise ValueError(
+                f"{where} must be uint8 or float in 0..1, not {images.dtype}: {error}"
+            ) from error
+        raise ValueError(
+            f"{where}: {error}; give uint8, or what they were before they were normalised (the network's own scale is "
+            "the argument `normalize`)"
+        ) from error
+
+
+def _check_finite(images: Tensor, where: str) -> None:
     wrong = (~images.isfinite()).reshape(len(images), -1).any(1)
     if wrong.any():
         shown = wrong.nonzero().flatten()[:SHOWN].tolist()
         raise ValueError(
             f"{where}: {int(wrong.sum())} of {len(images)} have pixels that are NaN or infinite, at {shown}"
         )
-    if images.numel() and (images.min() < 0 or images.max() > 1):
-        raise ValueError(
-            f"{where}: floats must lie in 0..1, found {images.min():g}..{images.max():g}; give uint8, or what they "
-            "were before they were normalised (the network's own scale is the argument `normalize`)"
-        )
-    return (images.float() * 255).round().to(torch.uint8)
 
 
 def _channels_first(images: Tensor, layout: str | None, name: str) -> Tensor:
@@ -107,14 +137,20 @@ def _channels_first(images: Tensor, layout: str | None, name: str) -> Tensor:
             f"{name} images must be (n, c, h, w), (n, h, w, c) or (n, h, w), not {tuple(images.shape)}"
         )
     if layout is None:
-        first, last = (images.shape[axis] in CHANNELS for axis in (1, 3))
-        if first == last:
-            raise ValueError(
-                f"{name} images of shape {tuple(images.shape)}: say which axis holds the channels, layout='nchw' or "
-                "layout='nhwc'"
-            )
-        layout = "nchw" if first else "nhwc"
+        layout = _layout(tuple(images.shape), name)
     return images if layout == "nchw" else images.permute(0, 3, 1, 2).contiguous()
+
+
+def _layout(shape: tuple[int, ...], name: str) -> str:
+    for known in CHANNELS:
+        first, last = (shape[axis] in known for axis in (1, 3))
+        if first != last:
+            return "nchw" if first else "nhwc"
+        if first:
+            break
+    raise ValueError(
+        f"{name} images of shape {shape}: say which axis holds the channels, layout='nchw' or layout='nhwc'"
+    )
 
 
 def _labels(value: Any, n: int, name: str) -> Tensor:

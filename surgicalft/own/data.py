@@ -1,5 +1,6 @@
 """A user's labelled data as target splits: those given, or drawn for each seed from what is given."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from surgicalft.models.pretrain import fingerprint
 from surgicalft.own.arrays import to_labelled
-from surgicalft.own.folders import find_splits, read_folders
+from surgicalft.own.folders import describe_classes, find_splits, read_folders
 from surgicalft.seeds import generator
 from surgicalft.shifts.base import Labelled, Splits
 
@@ -109,6 +110,10 @@ class OwnData:
         note = f"; {drawn} drawn from train for each seed" if drawn else ""
         return f"{counts} images {shape}{note}"
 
+    def describe_classes(self) -> str:
+        """The classes in the order of their labels, with counts; empty where they have no names."""
+        return describe_classes(self.classes, self.given) if self.classes else ""
+
     def fingerprint(self) -> str:
         """Names the data: no other data find the runs on these in a store."""
         marks = (f"{name} {fingerprint(part)}" for name, part in self.given.items())
@@ -126,9 +131,24 @@ def read_data(
     progress: bool = False,
     **shares: float,
 ) -> OwnData:
-    """Parts in any form that `to_labelled` takes, or as paths of folders, see `surgicalft.own.folders`.
+    """Read labelled data, whatever they are held in.
 
-    A single folder may hold the folders train, valid and test. `size` and `usual_size` are for folders.
+    Parameters
+    ----------
+    train, valid, test: in any form that `to_labelled` takes, or paths of folders, see `surgicalft.own.folders`. `train`
+        alone may be a folder with train, valid and test in it.
+    layout: of arrays, see `to_labelled`.
+    size, usual_size: of the images in folders, see `read_folders`.
+    progress: show how far it came, and one line with the classes that were found, on stderr.
+    shares: `valid_share` and `test_share`, see `OwnData`.
+
+    Returns
+    -------
+    The data, with the names of the classes if they come from folders.
+
+    Raises
+    ------
+    ValueError for data that do not fit, with what does; UnreadableImages, which is one, with all files concerned.
     """
     parts = {"train": train, "valid": valid, "test": test}
     if isinstance(train, str | Path) and valid is None and test is None:
@@ -140,4 +160,6 @@ def read_data(
         name: found[name] if name in found else to_labelled(part, name, layout)
         for name, part in given.items()
     }
+    if classes and progress:
+        print(f"surgicalft: {describe_classes(classes, labelled)}", file=sys.stderr)
     return OwnData(**labelled, **shares, classes=classes)  # type: ignore[arg-type]

@@ -186,6 +186,8 @@ def _notes(execute: OwnExecutor) -> Iterator[str]:
             f"The network has {network.outputs} outputs, the labels end at {data.largest_label}: right where they are "
             "the network's own classes; for other classes give new_head=True."
         )
+    if classes := data.describe_classes():
+        yield f"{classes}."
 
 
 def _settings(

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+
+from surgicalft.shifts.pixels import check_pixels, open_image, to_rgb
 
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without the interpreter's lock
 
@@ -24,7 +26,7 @@ THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without the interpreter'
 class UnreadableImages(ValueError):
     """Image files that cannot be decoded; `files` maps each to the reason."""
 
-    SHOWN = 5
+    SHOWN = 50  # names in the message
 
     def __init__(self, files: dict[Path, str], of: int) -> None:
         shown = "; ".join(f"{file} ({why})" for file, why in list(files.items())[: self.SHOWN])
@@ -33,28 +35,36 @@ class UnreadableImages(ValueError):
         self.files = files
 
 
+def reason(error: Exception) -> str:
+    """Why an image cannot be read, as `UnreadableImages` has it."""
+    return f"{type(error).__name__}: {error}"
+
+
 @dataclass(frozen=True)
 class Fit:
     """An image of any size -> (3, size, size): crop the centre to `before` pixels, resize, crop the centre.
 
     `resize` is the length of the shorter side, or of both where `squash` ignores the aspect ratio; 0 stands for
     `size`, and `before=0` for no first crop. To the pixel as torchvision's `Resize` and `CenterCrop`, bilinear.
+    `upright` turns images as their EXIF data say; publishers' data sets are read without, as their publishers do.
     """
 
     size: int
     resize: int = 0
     squash: bool = False
     before: int = 0
+    upright: bool = False
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """uint8 (3, size, size)."""
-        image = image.convert("RGB")
+        """uint8 (3, size, size); ValueError for what cannot be converted, see `surgicalft.shifts.pixels`."""
+        image = to_rgb(image, self.upright)
         if self.before:
             image = _centre(image, self.before)
         target = self.resize or self.size
         short = min(image.size)
         sides = [target if self.squash else target * side // short for side in image.size]
         if image.size != tuple(sides):
+            check_pixels(*sides)  # a strip of 1 x 100,000 pixels may become larger than memory
             image = image.resize(sides, Image.Resampling.BILINEAR)
         return np.asarray(_centre(image, self.size)).transpose(2, 0, 1)
 
@@ -164,26 +174,35 @@ class ImageFiles(LazyImages):
 
     def _decode(self, row: int) -> np.ndarray | str:
         try:
-            with Image.open(self.files[row]) as image:
+            with open_image(self.files[row]) as image:
                 return self.fit(image)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"
+        except Exception as error:  # a damaged file may make Pillow raise anything
+            return reason(error)
 
     def contents(self) -> bytes:
         """Names and sizes of the files in this view, and what is done to them."""
         files = (self.files[row] for row in self.index.tolist())
-        lines = (f"{file.name}:{os.stat(file).st_size}" for file in files)
+        lines = (f"{file.name}:{_stat(file)[0]}" for file in files)
         return "\n".join((self._treatment(), *lines)).encode()
 
     def key(self) -> str:
         """Names what all the files decode to: hash of paths, sizes, times, and what is done to them."""
-        stats = ((file, os.stat(file)) for file in self.files)
-        lines = (f"{file}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats)
+        stats = ((file, *_stat(file)) for file in self.files)
+        lines = (f"{file}:{size}:{time}" for file, size, time in stats)
         text = "\n".join((self._treatment(), *lines))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _treatment(self) -> str:
         return f"{self.fit} {self.change.name if self.change else ''}"
+
+
+def _stat(file: Path) -> tuple[int, int]:
+    """Size and time of the last change, 0 for a file that is not there: reading it will name it."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 class MappedImages(LazyImages):

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from surgicalft.paths import cache_dir
 from surgicalft.shifts.base import Labelled
+from surgicalft.shifts.pixels import open_image, to_rgb
 
 
 def read_image_folder(
@@ -79,7 +79,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file; nothing is extracted, so no archive can write anywhere."""
     if path.is_dir():
         for file in sorted(path.rglob("*.*")):
-            yield file.relative_to(path.parent).as_posix(), file.read_bytes()
+            if file.is_file():  # a pipe would be waited for
+                yield file.relative_to(path.parent).as_posix(), file.read_bytes()
         return
     try:
         with tarfile.open(path) as archive:
@@ -93,8 +94,9 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _image(path: Path, member: str, content: bytes, size: int) -> np.ndarray:
     try:
-        image = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+        with open_image(io.BytesIO(content)) as opened:
+            image = np.asarray(to_rgb(opened, upright=False))
+    except Exception as error:  # a damaged file may make Pillow raise anything
         raise ValueError(f"{path}: {member} is not a readable image: {error}") from error
     if image.shape != (size, size, 3):
         raise ValueError(f"{path}: {member} is {image.shape}, expected {(size, size, 3)}")

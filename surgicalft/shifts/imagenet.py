@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from surgicalft.paths import data_dir as resolve_data_dir
 from surgicalft.shifts.base import Labelled, Source, register_source, split_target
 from surgicalft.shifts.catalogue import DataSet, register_data_set
-from surgicalft.shifts.image_files import Change, Fit, ImageFiles, UnreadableImages
+from surgicalft.shifts.image_files import Change, Fit, ImageFiles, UnreadableImages, reason
+from surgicalft.shifts.pixels import open_image
 
 PLACES = ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
 PAGE = "https://www.image-net.org/download.php"
@@ -137,10 +137,10 @@ def check_headers(files: Sequence[Path], side: int | None = None) -> str:
     bad: dict[Path, str] = {}
     for file in some:
         try:
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 size = image.size
-        except (UnidentifiedImageError, OSError) as error:
-            bad[file] = f"{type(error).__name__}: {error}"
+        except Exception as error:  # a damaged file may make Pillow raise anything
+            bad[file] = reason(error)
         else:
             if side and size != (side, side):
                 bad[file] = f"{size[0]} x {size[1]} pixels, expected {side} x {side}"

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from surgicalft.shifts.catalogue import DataSet, register_data_set
+from surgicalft.shifts.pixels import open_image
 from surgicalft.shifts.wilds_files import Opened, WildsData, open_wilds
 
 FIRST = 3  # images of each split that a check looks into
@@ -71,7 +71,7 @@ def _check_shapes(opened: Opened) -> str:
         images = opened.images(opened.rows(split)[:FIRST])
         images[:]  # unreadable ones raise
         for file in images.files:
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 if side and image.size != side:
                     raise ValueError(f"{file} is of {image.size} pixels, not {side}")
     what = f"{side[0]} x {side[1]} pixels" if side else "readable"

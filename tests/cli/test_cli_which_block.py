@@ -1,5 +1,7 @@
 """The command `surgicalft which-block`, on small folders of images."""
 
+import shutil
+
 import numpy as np
 import pytest
 import timm
@@ -51,7 +53,9 @@ def test_from_the_shell(data, weights, tmp_path, capsys, monkeypatch):
     two = weights / "two.safetensors"
     asked = ("--model", "resnet10t", "--data", data, "--weights", two, *FAST, "--output", tmp_path)
     assert ask(*asked, "--selections", "stem", "last") == 0
-    text = capsys.readouterr().out
+    text, printed = capsys.readouterr()
+    line = "2 classes in the order of their names, with their images in train: dark (8), light (8)"
+    assert printed.splitlines()[0] == f"surgicalft: {line}" and f"{line}." in text
     shown = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     assert [name.strip("| *✓") for name in shown] == ["selection", "---", "stem", "last", "all", "none"]  # fmt: skip
     assert "% on the test images" in text and "The last layer is new" not in text
@@ -72,6 +76,27 @@ def test_another_number_of_classes_makes_a_new_last_layer(data, weights, tmp_pat
     assert ask(*asked, *FAST, *more, "--size", "16", "--mean", "0", "0", "0", "--std", "1", "1", "1") == 0  # fmt: skip
     assert "The last layer is new" in capsys.readouterr().out
     assert load_file(tmp_path / "which_block.safetensors")["fc.weight"].shape == (2, 512)
+
+
+def test_results_inside_the_data_are_no_class(data, weights, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    asked = ("--model", "resnet10t", "--data", root, "--weights", weights / "two.safetensors")
+    for _ in range(2):
+        assert ask(*asked, *FAST, "--selections", "last", "--output", root / "out") == 0
+        assert "surgicalft: 2 classes" in capsys.readouterr().err
+        assert (root / "out" / "which_block.png").exists()
+
+
+def test_weights_as_wrappers_name_them(tmp_path):
+    torch.manual_seed(0)
+    trained = timm.create_model("resnet10t", num_classes=7).state_dict()
+    file = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {f"model._orig_mod.{n}": w for n, w in trained.items()}}, file)
+    model, outputs = topic.load_model("resnet10t", file, "state_dict")
+    assert outputs == 7
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, trained[name])
 
 
 def test_torchvisions_networks(tmp_path):
@@ -113,6 +138,7 @@ def test_what_all_runs_that_fail_say(data, weights, tmp_path, capsys, monkeypatc
         (["--model", "resnet18"], "resnet18: is of another architecture"),
         (["--weights", "nowhere.pt"], "checkpoint nowhere.pt does not exist"),
         (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--weights", "."], "checkpoint .: is no regular file"),
         (["--mean", "0", "0", "0"], "--mean and --std go together"),
         (["--mean", "0", "--std", "1"], "normalize must be 3 means and 3 positive deviations"),
         (["--selections", "block 9"], "unknown selection 'block 9'"),

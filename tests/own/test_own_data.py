@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import TensorDataset
-from toys import coloured
+from toys import Toy, coloured
 
+from surgicalft.own import which_block
 from surgicalft.own.arrays import to_labelled
 from surgicalft.own.data import OwnData, read_data
 from surgicalft.own.folders import class_names
@@ -25,6 +27,10 @@ PICTURES = [(Image.fromarray(a.transpose(1, 2, 0)), int(k)) for a, k in zip(ARRA
         (ARRAY, LABELS.numpy().astype(np.int16)),
         (ARRAY.transpose(0, 2, 3, 1), LABELS.tolist()),
         (ARRAY / 255, LABELS),
+        (ARRAY.astype(np.uint16) * 257, LABELS),
+        (ARRAY.astype(">u2") * 257, LABELS),
+        (ARRAY.astype(np.int64) * 257, LABELS),
+        (torch.from_numpy(ARRAY.astype(np.uint16) * 257), LABELS),
         ((ARRAY / np.float32(255)).astype(np.float16), [*LABELS]),
         TensorDataset(IMAGES, LABELS),
         TensorDataset(IMAGES.float() / 255, LABELS),
@@ -40,9 +46,72 @@ def test_every_form_gives_the_same_bytes(data):
     assert found.labels.dtype == torch.int64 and torch.equal(found.labels, LABELS)
 
 
+def test_pictures_in_a_data_set_are_converted_as_files_are(tmp_path):
+    """Upright, scaled by their type, and on white."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17
+    made = {
+        "a0.png": Image.fromarray(ramp),
+        "a1.png": Image.fromarray(ramp.astype(np.uint16) * 257),
+        "a2.tif": Image.fromarray(ramp.astype(np.float32) / 255),
+        "b0.png": Image.fromarray(np.stack([ramp] * 4, -1), "RGBA"),
+        "b1.png": Image.fromarray(ramp > 100),
+        "b2.png": Image.fromarray(ramp).convert("LA"),
+    }
+    for name, image in made.items():
+        (tmp_path / name[0]).mkdir(exist_ok=True)
+        image.save(tmp_path / name[0] / name, exif=exif)
+    files = [tmp_path / name[0] / name for name in made]
+    found = to_labelled([(Image.open(file), i) for i, file in enumerate(files)], "train").images
+    assert torch.equal(found, read_data(tmp_path, size=4).train.images)
+    turned = torch.from_numpy(np.rot90(ramp, -1).copy())
+    for i in (0, 1, 2, 5):
+        assert torch.equal(found[i], turned.expand(3, 4, 4)), files[i]
+    assert (found[3, :, 0, 3] == 255).all()  # alpha 0
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    file = tmp_path / "cut.png"
+    Image.fromarray(ARRAY[0].transpose(1, 2, 0)).save(file)
+    file.write_bytes(file.read_bytes()[:50])
+    with (
+        Image.open(file) as cut,
+        pytest.raises(ValueError, match=r"train\[1\] cannot be read: OSError"),
+    ):
+        to_labelled([PICTURES[0], (cut, 1)], "train")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_network_of_one_or_four_channels(channels):
+    """All channels count: the class is in the last one."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 100, (60, channels, 8, 8), dtype=np.uint8)
+    labels = np.arange(60) % 2
+    images[labels == 1, -1] += 150
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 4), nn.Linear(4, 2))  # fmt: skip
+    forms = [images, images.transpose(0, 2, 3, 1), images / 255]
+    forms += [images[:, 0]] if channels == 1 else []
+    expected = torch.from_numpy(images)
+    for form in forms:
+        assert torch.equal(read_data((form, labels)).train.images, expected)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net[2].reset_parameters(), net[3].reset_parameters()
+    quick = {"patterns": {"body": "2", "last": "3"}, "rates": [1e-1], "epochs": 20, "seeds": 1}
+    found = which_block(net, (forms[-1], labels), **quick, selections=["body"], progress=False)
+    assert found.table.set_index("selection")["test_accuracy"]["body"] == 100
+    with pytest.raises(
+        ValueError, match=rf"Toy does not take images of shape \({channels}, 8, 8\)"
+    ):
+        which_block(Toy(2), (images, labels), **{**quick, "patterns": None})
+
+
 def test_layouts():
     grey = to_labelled((ARRAY[:, 0], LABELS), "train")
     assert torch.equal(grey.images, IMAGES[:, :1])
+    with pytest.raises(ValueError, match=r"\(3, 4, 4, 4\): say which axis holds the channels"):
+        to_labelled((torch.zeros(3, 4, 4, 4), LABELS[:3]), "train")
     cube = torch.arange(3 * 27, dtype=torch.uint8).view(3, 3, 3, 3)  # any axis may hold channels
     for layout, expected in {"nchw": cube, "nhwc": cube.permute(0, 3, 1, 2)}.items():
         found = to_labelled((cube, torch.arange(3)), "train", layout)

@@ -1,5 +1,8 @@
 """Images in files stand for the tensor that they decode to."""
 
+import os
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +90,46 @@ def test_unreadable_images_are_named_and_counted(files):
     ) as caught:
         images[:]
     assert set(caught.value.files) == {files[3], files[5], files[8]}
+
+
+def test_a_pipe_is_not_waited_for(files):
+    files[4].unlink()
+    os.mkfifo(files[4])
+    with pytest.raises(UnreadableImages, match=r"04\.png \(OSError: is not a regular file\)"):
+        ImageFiles(files, Fit(16))[:]
+
+
+def test_images_with_too_many_pixels_are_named(files, monkeypatch):
+    """Also those of which Pillow only warns, and those that would become so large."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # more than in any of the thirty
+    Image.new("L", (150, 100)).save(files[2])  # a warning from 10,000 on
+    Image.new("L", (300, 100)).save(files[3])  # an error from 20,000 on
+    Image.new("L", (1, 400)).save(files[4])  # 16 x 6,400 once it is 16 wide
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UnreadableImages, match=r"3 of 30 .*raises that limit") as caught:
+            ImageFiles(files, Fit(16))[:]
+    assert set(caught.value.files) == {files[2], files[3], files[4]}
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert len(ImageFiles(files, Fit(16))[:]) == 30
+
+
+def test_images_are_turned_where_that_is_asked_for(files):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    with Image.open(files[0]) as image:
+        image.save(files[1], exif=exif)
+    first, turned = ImageFiles(files[:2], Fit(16, squash=True, upright=True))[:]
+    assert (turned.flip(1, 2).int() - first.int()).abs().max() <= 1  # resampling rounds
+    assert (turned.int() - first.int()).abs().max() > 50
+    plain = ImageFiles(files[:2], Fit(16))[:]
+    assert torch.equal(plain[0], plain[1])
+
+
+def test_a_file_that_is_gone_has_a_key(files):
+    before = ImageFiles(files, Fit(16)).key()
+    files[0].unlink()
+    assert ImageFiles(files, Fit(16)).key() != before
 
 
 def test_contents_change_with_files_and_treatment(files, tmp_path):
