@@ -29,6 +29,7 @@ from surgicalft.optimizers import make_optimizer
 from surgicalft.paths import project_dir
 from surgicalft.report.tables import read_table, write_table
 from surgicalft.split import split, trace
+from surgicalft.sweep.attempt import versions
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def machine(device: str) -> dict[str, Any]:
         "processor": name,
         "threads": torch.get_num_threads(),
         "precision": "float32",
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": versions(),
     }
 
 
