@@ -51,6 +51,7 @@ class Run:
     last_rates: tuple[float, ...] = later(())  # and for the last block alone, if others
     planted: Planted | None = later(None)  # noise in one block of the source model
     precision: str = later("float32")  # of tuning's passes, see surgicalft.precision
+    evaluation_batch_size: int = later(250)  # validation and test images at once
 
     def how(self) -> FineTune:
         """The settings of the loop among those of the run."""

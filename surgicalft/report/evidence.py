@@ -1,12 +1,9 @@
 """`python -m surgicalft.report.evidence`: the published checkpoint on real images, written to figures/."""
 
-import platform
-
-import torch
-
 from surgicalft.paths import data_dir, project_dir
 from surgicalft.report.sources import checkpoint_table
 from surgicalft.report.tables import write_table
+from surgicalft.sweep.attempt import versions
 
 SETTINGS = {
     "model": "memo-resnet26-gn, published weights, no adaptation",
@@ -21,9 +18,8 @@ SETTINGS = {
 def main() -> None:
     """Print the table and write it with its settings."""
     table = checkpoint_table(data_dir())
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
     stem = project_dir("figures", "checkpoint") / "memo-resnet26-gn"
-    write_table(table, stem, {**SETTINGS, "device": "cpu", "versions": versions})
+    write_table(table, stem, {**SETTINGS, "device": "cpu", "versions": versions()})
     print(table.round(2).to_string(index=False), f"\nwritten to {stem}.md")
 
 

@@ -29,6 +29,7 @@ from surgicalft.optimizers import make_optimizer
 from surgicalft.paths import project_dir
 from surgicalft.report.tables import read_table, write_table
 from surgicalft.reuse import Answering
+from surgicalft.sweep.attempt import versions
 from surgicalft.trial import find_plan
 
 
@@ -152,7 +153,7 @@ def machine(device: str) -> dict[str, Any]:
         "processor": name,
         "threads": torch.get_num_threads(),
         "precision": "float32",
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": versions(),
     }
 
 

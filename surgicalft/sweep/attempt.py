@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from surgicalft.commit import commit
 from surgicalft.settings import as_dict, identity
 from surgicalft.sweep.record import Record, from_row, to_row
 from surgicalft.sweep.store import StoreError
@@ -67,7 +68,7 @@ def _text(error: BaseException) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """What computed: Python, PyTorch, NumPy and this package."""
+    """What computed: Python, PyTorch, NumPy, this package, and the commit of its code (see `commit`)."""
     try:
         own = version("surgicalft")
     except PackageNotFoundError:  # used without being installed
@@ -77,4 +78,5 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "surgicalft": own,
+        "commit": commit(),
     }

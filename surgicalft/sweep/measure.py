@@ -77,6 +77,7 @@ def fastest(progress: bool = True) -> str:
     """ "" (threads) or "local" (processes), as measured on this machine, once for each version of PyTorch and this."""
     cores = os.cpu_count() or 1
     known = {"machine": platform.node(), "cores": str(cores), **versions()}
+    known.pop("commit", None)  # or it would be measured anew at each commit
     file = cache_dir("measured") / "threads-or-processes.json"
     found = _read(file, known)
     if found is None:

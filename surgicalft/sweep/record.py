@@ -38,6 +38,7 @@ class Record:
     created: str = ""  # ISO 8601, UTC
     # Further ones of the test, by name. One that is NaN or infinite stays so.
     metrics: dict[str, float] = field(default_factory=dict)
+    reuse: str = ""  # which frozen modules answered from memory, or why none did
 
     def __post_init__(self) -> None:
         check_choice("status", self.status, STATUSES)
@@ -47,7 +48,7 @@ COLUMNS = tuple(f.name for f in fields(Record))
 _JSON = ("settings", "history", "versions", "metrics")
 _FLOATS = ("valid_accuracy", "valid_loss", "test_accuracy", "wall_time")
 _INTEGERS = ("epoch", "n_test")
-_TEXTS = ("id", "error", "provenance", "device", "created")
+_TEXTS = ("id", "error", "provenance", "device", "created", "reuse")
 
 
 def to_row(record: Record) -> tuple[object, ...]:

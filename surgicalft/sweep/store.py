@@ -2,8 +2,8 @@
 
 One process writes (the coordinator of a sweep), any number may read meanwhile (write-ahead log, so
 the file belongs on a local disk, not on NFS). The columns are the fields of `Record`; `settings`,
-`history`, `versions` and `metrics` are JSON texts. A store of schema version 1, without metrics, is upgraded
-when it is opened.
+`history`, `versions` and `metrics` are JSON texts. A store of an earlier schema version (1 without metrics, 2
+without reuse) is upgraded when it is opened.
 """
 
 import json
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "Store", "StoreError"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x53555246  # in the file's header: tells a store from other programs' databases
 SCHEMA = """CREATE TABLE records (
     id TEXT PRIMARY KEY, settings TEXT NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL,
     history TEXT NOT NULL, epoch INTEGER, valid_accuracy REAL, valid_loss REAL, test_accuracy REAL,
     n_test INTEGER, provenance TEXT NOT NULL, device TEXT NOT NULL, wall_time REAL NOT NULL,
-    versions TEXT NOT NULL, created TEXT NOT NULL, metrics TEXT NOT NULL DEFAULT '{}')"""
-UPGRADE_FROM_1 = "ALTER TABLE records ADD COLUMN metrics TEXT NOT NULL DEFAULT '{}'"
+    versions TEXT NOT NULL, created TEXT NOT NULL, metrics TEXT NOT NULL DEFAULT '{}', reuse TEXT NOT NULL DEFAULT '')"""
+UPGRADES = {  # from which version: how
+    1: "ALTER TABLE records ADD COLUMN metrics TEXT NOT NULL DEFAULT '{}'",
+    2: "ALTER TABLE records ADD COLUMN reuse TEXT NOT NULL DEFAULT ''",
+}
 DAMAGED = "is damaged or truncated; it was left as it is. Restore a copy or name another file"
 _REASONS = {
     "is full": "the disk is full. No finished record that was stored is lost; the one being "
@@ -185,13 +188,15 @@ class Store:
         self._db.execute("COMMIT")
 
     def _upgrade(self) -> None:
-        """From schema version 1; a file that may only be read is refused with the reason."""
+        """From an earlier schema version; a file that may only be read is refused with the reason."""
         with self._explained():
             self._db.execute(
                 "BEGIN IMMEDIATE"
             )  # of two processes that upgrade it, the second waits
-            if self._value("PRAGMA user_version") < SCHEMA_VERSION:
-                self._db.execute(UPGRADE_FROM_1)
+            there = self._value("PRAGMA user_version")
+            for version in range(there, SCHEMA_VERSION):
+                self._db.execute(UPGRADES[version])
+            if there < SCHEMA_VERSION:
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._db.execute("COMMIT")
 

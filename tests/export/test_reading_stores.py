@@ -111,6 +111,7 @@ def test_a_locked_store(path: Path) -> None:
 
 def test_a_store_of_the_first_version_is_read_but_not_upgraded(path: Path) -> None:
     _execute(path, "ALTER TABLE records DROP COLUMN metrics")
+    _execute(path, "ALTER TABLE records DROP COLUMN reuse")
     _execute(path, "PRAGMA user_version = 1")
     before = contents(path.parent)
     assert read_records(path) == RECORDS

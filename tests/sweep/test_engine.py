@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 
+from surgicalft.commit import commit
 from surgicalft.settings import identity
 from surgicalft.sweep.attempt import attempt
 from surgicalft.sweep.engine import run_all
@@ -76,7 +77,8 @@ def test_a_record_says_what_was_run_and_with_what(store: Store) -> None:
     assert record.id == identity(run) and record.settings == asdict(run)
     assert record.settings["seed"] == 0 and record.settings["pretrain"] == {"epochs": 3}
     assert (record.status, record.error, record.valid_accuracy) == ("finished", "", 10.0)
-    assert set(record.versions) == {"python", "torch", "numpy", "surgicalft"}
+    assert set(record.versions) == {"python", "torch", "numpy", "surgicalft", "commit"}
+    assert record.versions["commit"] == commit()
     assert record.versions["torch"] == torch.__version__
     assert before <= datetime.fromisoformat(record.created) <= datetime.now(timezone.utc)
 

@@ -335,8 +335,8 @@ def old_store(path: Path) -> None:
         db.execute(SCHEMA_1)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("PRAGMA user_version = 1")
-        marks = ", ".join("?" * (len(COLUMNS) - 1))
-        db.execute(f"INSERT INTO records VALUES ({marks})", to_row(FULL)[:-1])
+        marks = ", ".join("?" * (len(COLUMNS) - 2))  # neither metrics nor reuse
+        db.execute(f"INSERT INTO records VALUES ({marks})", to_row(FULL)[:-2])
 
 
 def test_a_store_of_the_first_version_is_upgraded_and_keeps_its_records(tmp_path: Path) -> None:
