@@ -7,6 +7,9 @@
 3. timm's `group_matcher(coarse=True)`: `stem`, `block 1` ... `block N`, `last`;
 4. of torchvision's families, `surgicalft.models.torchvision_blocks`, under the same names.
 
+In front of them, torch.compile and DataParallel are looked through. The stem of a ResNet belongs to its `block 1`, as
+in the paper, whoever built it: `resnet50` has four blocks and `last`.
+
 The order is that of computation, so that a range of blocks is a contiguous part of the network. `last` is the
 classifier (with its distilled and auxiliary twins); a model without one has no `last`. Weights between the
 last stage and the classifier form a block of their own, a mere normalisation there joins the block before.
@@ -21,6 +24,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from surgicalft.given_network import unwrap
 from surgicalft.models.torchvision_blocks import family_of, torchvision_groups
 from surgicalft.tensor_kinds import bias_tensors, norm_tensors
 
@@ -81,9 +85,11 @@ class Blocks:
     def of(cls, model: nn.Module, patterns: Mapping[str, str] | None = None) -> "Blocks":
         """Partition of `model`; `patterns` maps names of blocks, in order, to regular expressions.
 
-        Raises ValueError naming the parameters that match no pattern or several, the blocks left empty,
-        or, for a model that declares nothing and is not timm's, how to give patterns.
+        Names of parameters are those of `model`; patterns match them without a wrapper's prefix. Raises ValueError
+        naming the parameters that match no pattern or several, the blocks left empty, or, for a model that declares
+        nothing and is not timm's, how to give patterns; and for DistributedDataParallel.
         """
+        model, prefix = unwrap(model)
         sizes = {name: p.numel() for name, p in model.named_parameters()}
         order = {name: i for i, name in enumerate(sizes)}
         blocks = (
@@ -95,7 +101,8 @@ class Blocks:
             "biases": bias_tensors(model),
             **getattr(model, "tensor_lists", dict)(),
         }
-        return cls(tuple(blocks), tuple((n, tuple(names)) for n, names in lists.items() if names))
+        found = cls(tuple(blocks), tuple((n, tuple(names)) for n, names in lists.items() if names))
+        return found._prefixed(prefix) if prefix else found
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -164,6 +171,17 @@ class Blocks:
         rows = (f"{b.name!r}: {len(b.parameters)} tensors, {b.size:,}" for b in self.blocks)
         return f"Blocks({'; '.join(rows)})"
 
+    def _prefixed(self, prefix: str) -> "Blocks":
+        """The same with a wrapper's prefix in front of every parameter's name."""
+
+        def named(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple(prefix + name for name in names)
+
+        return Blocks(
+            tuple(replace(block, parameters=named(block.parameters)) for block in self.blocks),
+            tuple((name, named(tensors)) for name, tensors in self.tensor_lists),
+        )
+
     def _all(self) -> tuple[str, ...]:
         return _join(self.blocks)
 
@@ -215,11 +233,20 @@ def _groups(model: nn.Module, names: list[str], patterns: Mapping[str, str] | No
     if patterns is not None:
         return _by_patterns(names, patterns)
     if hasattr(model, "group_matcher") or hasattr(model, "pretrained_cfg"):  # as timm builds them
-        return _timm(model, names)
+        return _with_stem(model, _timm(model, names))
     if family := family_of(model):
-        return torchvision_groups(family, names)
+        return _with_stem(model, torchvision_groups(family, names))
     why = "declares no block_patterns() and is neither timm's nor of a known family of torchvision"
     raise _needs_patterns(model, names, why)
+
+
+def _with_stem(model: nn.Module, groups: Groups) -> Groups:
+    """The stem of a ResNet in its first block; groups as they are of other networks."""
+    is_resnet = any(c.__name__ == "ResNet" for c in type(model).__mro__)
+    if not is_resnet or [title for title, _ in groups[:2]] != ["stem", "block 1"]:
+        return groups
+    (_, stem), (title, first), *rest = groups
+    return [(title, stem + first), *rest]
 
 
 def _needs_patterns(model: nn.Module, names: list[str], why: str) -> ValueError:

@@ -21,6 +21,10 @@ Call = tuple[str, int]  # a module's name, and which of its calls in one pass, f
 Leaf = tuple[str, int, int]  # a call, and which tensor of its output
 Handle = Callable[[Call, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
+COMPUTED = "everything is computed: "
+NOTHING = "nothing frozen in front of what learns"
+NOTHING_LEARNS = "nothing learns"
+
 
 class ValuesNeeded(RuntimeError):
     """Something read the values of a placeholder: the network does otherwise than in the trial."""
@@ -109,7 +113,7 @@ class Plan:
 
     def __str__(self) -> str:
         if not self:
-            return f"everything is computed: {self.reason}"
+            return f"{COMPUTED}{self.reason}"
         names = list(
             dict.fromkeys(f"{name} (call {i + 1})" if i else name for name, i, _ in self.kept)
         )

@@ -59,7 +59,9 @@ class Run:
 
     def __post_init__(self) -> None:
         methods = [*METHODS, *SEARCHES, LORA]
-        check_fields(self, {"batch_size": 1}, method=methods, test=TEST_RULES)
+        check_fields(
+            self, {"batch_size": 1, "evaluation_batch_size": 1}, method=methods, test=TEST_RULES
+        )
         self.how()  # checks what is the loop's
         if self.method in SEARCHES:
             self._check_search()

@@ -19,7 +19,7 @@ from surgicalft.methods.base import Method, Situation, all_of
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
-from surgicalft.reuse import Answering, Layout, Plan
+from surgicalft.reuse import NOTHING_LEARNS, Answering, Layout, Plan
 from surgicalft.seeds import generator
 from surgicalft.settings import check_fields
 from surgicalft.shifts.base import Splits
@@ -236,7 +236,7 @@ class Training:
         if self._memory is None:
             return Plan(reason=NOT_ASKED)
         if not self._learned:
-            return Plan(reason="nothing learns")
+            return Plan(reason=NOTHING_LEARNS)
         how = self.settings
         learning = tuple(n for n, p in self.model.named_parameters() if p.requires_grad)
         key = (self._learned, learning, how.norm, how.precision, self.form)

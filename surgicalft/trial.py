@@ -26,10 +26,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from surgicalft.given_network import copy_network
-from surgicalft.reuse import Answering, Call, Layout, Leaf, Output, Plan, intercepted
+from surgicalft.reuse import NOTHING, Answering, Call, Layout, Leaf, Output, Plan, intercepted
 from surgicalft.watch import IMAGES, RANDOM, TUNED, Findings, Needs, Place, Watch, facts, needs
 
-NOTHING = "nothing frozen in front of what learns"
 ROUNDS = 8  # of looking inside modules that may not answer as a whole
 Seen = dict[Call, tuple[Any, list[Any]]]  # of each call: the tree of its output, and the leaves
 

@@ -37,6 +37,7 @@ def which_block(
     epochs: int = 15,
     seeds: int | Sequence[int] = 3,
     batch_size: int = 64,
+    evaluation_batch_size: int = 250,
     optimizer: str = "adam",
     schedule: str = "constant",
     weight_decay: float = 1e-4,
@@ -73,7 +74,8 @@ def which_block(
     seeds: their number, or a list. With all parts given they order the batches (and draw dropout), so that errors over
         seeds leave out what other images would change; else they draw the splits, too.
     norm: whose statistics BatchNorm uses, see `surgicalft.freezing`. precision: of the passes, "float32" or "bfloat16",
-        which is faster where the processor has it, see `surgicalft.precision`.
+        which is faster where the processor has it, see `surgicalft.precision`. evaluation_batch_size: how many
+        validation or test images pass at once; fewer take less memory.
     patterns: blocks, in order, as regular expressions, for a network that declares none; see `Blocks.of`.
     normalize: (mean, std) of images in [0, 1]; by default those of timm's `pretrained_cfg`, ImageNet's for torchvision,
         and none for your own. size: the side that images are brought to. layout: "nchw" or "nhwc" of arrays, where
@@ -102,6 +104,7 @@ def which_block(
         optimizer=optimizer,
         schedule=schedule,
         precision=precision,
+        evaluation_batch_size=evaluation_batch_size,
     )
     tried, numbers = _rates(rates, last_rates), _seeds(seeds)
     jobs = _usual_jobs(device) if jobs is None else check_count("jobs", jobs, 1)

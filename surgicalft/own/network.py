@@ -1,6 +1,5 @@
 """A user's network as it is tuned: a copy that takes images in [0, 1], and its blocks."""
 
-import copy
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks, Selection
-from surgicalft.evaluate import to_float
+from surgicalft.evaluate import ImageForm, to_float
+from surgicalft.given_network import check_type, copy_network, unwrap
 from surgicalft.models.normalized import IMAGENET, Normalized
 from surgicalft.models.torchvision_blocks import family_of
 from surgicalft.seeds import derive_seed
@@ -77,12 +77,15 @@ def prepare(
     torchvision's classifiers, and none for others. size: images are resized to it. patterns: see `Blocks.of`. classes:
     the last block is replaced by a new one with so many outputs, drawn from a seed of its own.
 
-    Raises ValueError for what is no network or has no parameters, for one whose blocks are not known or that has no
-    last layer to replace, and where it does not take such images or does not give one row of logits for each.
+    Networks in torch.compile or DataParallel are taken out of these. Raises ValueError for what is no network or has
+    no parameters, has weights of 16 bits or is in DistributedDataParallel, for one whose blocks are not known or that
+    has no last layer to replace, and where it does not take such images or does not give one row of logits for each.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    plain = copy.deepcopy(model).cpu().eval()
+    model, _ = unwrap(model)
+    check_type(model)
+    plain = copy_network(model).cpu().eval()
     blocks = Blocks.of(plain, patterns)
     if classes is not None:
         _replace_head(plain, blocks, classes)
@@ -146,15 +149,15 @@ def _try(module: Normalized, images: Tensor) -> tuple[int, bool]:
     outputs = _logits(module, images)
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
-        _logits(copy.deepcopy(module).train(), images)  # a copy: statistics may change
+        _logits(copy_network(module).train(), images)  # a copy: statistics may change
         return outputs.shape[1], not torch.equal(before, torch.get_rng_state())
 
 
-def _logits(module: Normalized, images: Tensor) -> Tensor:
+def _logits(module: nn.Module, images: Tensor) -> Tensor:
     """(n, classes), checked."""
     name, mode = type(module.network).__name__, " in training mode" if module.training else ""
     try:
-        outputs = module(to_float(images))
+        outputs = module(to_float(images, form=ImageForm.of(module)))
     except Exception as error:  # whatever the user's own forward raises
         raise ValueError(
             f"{name} does not take images of shape {tuple(images.shape[1:])}{mode}: {type(error).__name__}: {error} "

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from surgicalft.own.runs import OwnExecutor, OwnRun
+from surgicalft.reuse import COMPUTED, NOTHING, NOTHING_LEARNS
 from surgicalft.settings import check_choice, identity
 from surgicalft.studies import Study
 from surgicalft.sweep.record import Record
@@ -55,8 +56,7 @@ class Outcome:
             network, _ = self.execute.tune(self.chosen)
         finally:
             torch.set_num_threads(threads)
-        plain: nn.Module = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return plain.eval().requires_grad_(True)
+        return network.to("cpu").eval().requires_grad_(True)
 
     def __str__(self) -> str:
         return "\n".join([self._markdown(), self.explanation, *self.notes])
@@ -167,6 +167,7 @@ def conclude_runs(
         (
             *_notes(execute),
             *failure_notes(records),
+            *_computed(records),
             *cautions(table, {name: study.rates(name) for name in names}),
         ),
         records,
@@ -188,6 +189,18 @@ def _notes(execute: OwnExecutor) -> Iterator[str]:
         )
     if classes := data.describe_classes():
         yield f"{classes}."
+
+
+def _computed(records: Sequence[Record]) -> Iterator[str]:
+    """Where nothing could be answered from memory though something was frozen in front of what learned."""
+    usual = (NOTHING, NOTHING_LEARNS)
+    reasons: dict[str, list[str]] = {}
+    for record in records:
+        if record.reuse.startswith(COMPUTED) and not record.reuse.endswith(usual):
+            reasons.setdefault(record.reuse, []).append(record.settings["selection"])
+    for reason, names in reasons.items():
+        where = ", ".join(dict.fromkeys(names))
+        yield f"{where}: {reason}. The numbers are right, and took longer."
 
 
 def _settings(

@@ -27,7 +27,8 @@ SCHEMA = """CREATE TABLE records (
     id TEXT PRIMARY KEY, settings TEXT NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL,
     history TEXT NOT NULL, epoch INTEGER, valid_accuracy REAL, valid_loss REAL, test_accuracy REAL,
     n_test INTEGER, provenance TEXT NOT NULL, device TEXT NOT NULL, wall_time REAL NOT NULL,
-    versions TEXT NOT NULL, created TEXT NOT NULL, metrics TEXT NOT NULL DEFAULT '{}', reuse TEXT NOT NULL DEFAULT '')"""
+    versions TEXT NOT NULL, created TEXT NOT NULL, metrics TEXT NOT NULL DEFAULT '{}',
+    reuse TEXT NOT NULL DEFAULT '')"""
 UPGRADES = {  # from which version: how
     1: "ALTER TABLE records ADD COLUMN metrics TEXT NOT NULL DEFAULT '{}'",
     2: "ALTER TABLE records ADD COLUMN reuse TEXT NOT NULL DEFAULT ''",
