@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN) -m pytest -n logical --maxprocesses 4
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reproduce evidence notebooks browser test test-all test-latest benchmarks check format format-check lint types clean
+.PHONY: architectures help install reproduce evidence notebooks browser test test-all test-latest benchmarks check format format-check lint types clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1 | /p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -47,10 +47,13 @@ test: $(STAMP)  ## the fast tests
 	$(PYTEST)
 
 test-all: $(STAMP)  ## the fast and the slow tests
-	$(PYTEST) -m "not benchmark and not browser"
+	$(PYTEST) -m "not benchmark and not browser and not architectures"
 
 test-latest: $(LATEST_STAMP)  ## the fast tests with the newest timm and open_clip, without robustbench
 	$(subst $(BIN),$(LATEST)/bin/python,$(PYTEST))
+
+architectures: $(STAMP)  ## tune a network of every module of timm both ways: with answers from memory, and plain
+	OMP_NUM_THREADS=2 $(BIN) -m pytest tests/reuse -m architectures -n 0 -s -q
 
 browser: $(STAMP)  ## open every page of the report in Chromium, which the system must have
 	$(BIN) -m pip install --quiet "playwright>=1.40"

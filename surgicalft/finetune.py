@@ -19,6 +19,7 @@ from surgicalft.memory import Memory
 from surgicalft.methods.base import Method
 from surgicalft.methods.surgical import Surgical
 from surgicalft.models.torchvision_blocks import family_of
+from surgicalft.reuse import refresh
 from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.shifts.groups import group_accuracies, worst_group
 from surgicalft.training import Diverged, FineTune, Metrics, Training
@@ -113,7 +114,9 @@ def tune(
         if selection.parameters:
             for _ in range(settings.epochs):
                 training.epoch()
-        return finish(training)
+        found = finish(training)
+        refresh(model, to_float(splits.tune.images[:1], device, training.form))
+        return found
 
 
 def finish(training: Training) -> Tuned:

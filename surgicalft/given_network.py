@@ -40,7 +40,7 @@ def copy_network(model: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
-        for tensor in _tensors(vars(module)):
+        for tensor in kept_tensors(vars(module)):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     with (
@@ -52,16 +52,16 @@ def copy_network(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
+def kept_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
     """In an attribute, and in the lists and dictionaries there."""
     if isinstance(value, Tensor):
         yield value
     elif depth and isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item, depth - 1)
+            yield from kept_tensors(item, depth - 1)
     elif depth and isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item, depth - 1)
+            yield from kept_tensors(item, depth - 1)
 
 
 def image_type(model: nn.Module) -> torch.dtype:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_leaves, tree_map, tree_unflatten
 
+from surgicalft.given_network import kept_tensors
+
 Call = tuple[str, int]  # a module's name, and which of its calls in one pass, from 0
 Leaf = tuple[str, int, int]  # a call, and which tensor of its output
 Handle = Callable[[Call, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -218,6 +220,14 @@ def intercepted(modules: Mapping[str, nn.Module], handle: Handle) -> Iterator[Co
             module.__dict__.pop("forward", None)
             if before[name] is not None:
                 module.__dict__["forward"] = before[name]
+
+
+@torch.no_grad()
+def refresh(network: nn.Module, images: Tensor) -> None:
+    """A plain pass, if modules have kept placeholders among their attributes, as they keep activations."""
+    kept = (t for module in network.modules() for t in kept_tensors(vars(module)))
+    if any(isinstance(tensor, Placeholder) for tensor in kept):
+        network.eval()(images)
 
 
 class _AllThere(BaseException):

@@ -274,7 +274,7 @@ class _Trial:
         for call in (call for call in light if call in accepted):
             fewer, found = self._told_apart(accepted - {call})
             other = self._plan(fewer, found)
-            if (other.nbytes, other.reads_images) <= (plan.nbytes, plan.reads_images):
+            if (other.reads_images, other.nbytes) <= (plan.reads_images, plan.nbytes):
                 accepted, plan = fewer, other
         if not _weighty(self.candidates[name] for name, _ in accepted):
             raise _Refused(NOTHING)

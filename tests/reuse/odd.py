@@ -568,7 +568,9 @@ class ModuleLists(nn.Module):
 class ScriptedPart(Plain):
     def __init__(self):
         super().__init__()
-        self.a = torch.jit.script(nn.Sequential(self.a, nn.ReLU()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.a = torch.jit.script(nn.Sequential(self.a, nn.ReLU()))
 
 
 class ZeroHead(Plain):
