@@ -1,9 +1,9 @@
 """What a run costs, in forward passes: counted from what learns in each epoch, the same on every machine.
 
 One forward pass is one image through the whole network. With F_l the floating-point operations of layer l on one
-image and F their sum, a training step behind a cut in front of layer c, with the layers in T learning, takes
+image and F their sum, a training step with the layers in M answering from memory and those in T learning takes
 
-    [ sum_{l >= c} F_l + sum_{l in T} F_l + sum_{l > first of T} F_l ] / F
+    [ sum_{l not in M} F_l + sum_{l in T} F_l + sum_{l > first of T} F_l ] / F
 
 passes per image: forward, gradients of the weights that learn, gradients of the inputs behind the first of them.
 
@@ -23,10 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Layer:
-    """`flops` of one image forward, without those of layers inside it, and the tensors that it owns."""
+    """`flops` of one image forward, without those of layers inside it, the tensors that it owns, and its name."""
 
     flops: int
     tensors: tuple[str, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ class Costs:
         """Counts one forward pass of `example`, one image (1, c, h, w) in [0, 1], in eval mode."""
         return cls(tuple(_Tally(network).layers(example)))
 
-    def front(self, learned: Collection[str]) -> float:
-        """Share of a forward pass that lies in front of the first of these tensors; 1 where there is none."""
-        return self._sum(range(self._first(learned)))
+    def inside(self, modules: Collection[str]) -> float:
+        """Share of a forward pass that is computed in the modules of these names."""
+        starts = tuple(f"{name}." for name in modules)
+        return self._sum(
+            [i for i, x in enumerate(self.layers) if f"{x.name}.".startswith(starts)]
+            if starts
+            else []
+        )
 
     def backward(self, tuned: Collection[str]) -> float:
         """Gradients of one image, where exactly these tensors learn."""
@@ -101,7 +107,10 @@ class _Tally:
                 parameter.requires_grad_(flag)
             self.network.train(training)
         owned = self._owned()
-        return [Layer(flops, tuple(owned[module])) for module, flops in self.order.items()]
+        return [
+            Layer(flops, tuple(owned[module]), self.names[module])
+            for module, flops in self.order.items()
+        ]
 
     def _enter(self, module: nn.Module, inputs: object) -> None:
         self.order.setdefault(module, 0)
@@ -151,18 +160,19 @@ class Meter:
 
     costs: Costs | None = None
     passes: float = 0.0
-    _kept: set[str] = field(default_factory=set)  # cuts whose features this run has paid for
+    _paid: set[frozenset[str]] = field(default_factory=set)  # modules whose outputs are kept
 
-    def features(self, cut: str, learned: Collection[str], images: int) -> None:
-        """Of the frozen prefix, once per cut."""
-        if self.costs and cut and cut not in self._kept:
-            self._kept.add(cut)
-            self.passes += images * self.costs.front(learned)
+    def remember(self, modules: Collection[str], images: int) -> None:
+        """What these modules give, once."""
+        key = frozenset(modules)
+        if self.costs and key not in self._paid:
+            self._paid.add(key)
+            self.passes += images * self.costs.inside(key)
 
-    def forward(self, cut: str, learned: Collection[str], images: int) -> None:
-        """Behind the cut."""
+    def forward(self, images: int, modules: Collection[str] = ()) -> None:
+        """A pass in which these modules answer from memory."""
         if self.costs:
-            self.passes += images * (1 - self.costs.front(learned) if cut else 1)
+            self.passes += images * (1 - self.costs.inside(modules))
 
     def backward(self, tuned: Collection[str], images: int) -> None:
         """Gradients of these tensors."""

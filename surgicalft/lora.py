@@ -170,11 +170,10 @@ def restore(model: nn.Module, layers: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class AdaptedCosts(Costs):
-    """Costs of a network with adapters; what is in front of the cut is in front of the first adapted layer."""
+    """Costs of a network with adapters, in which an adapted layer is called `base_layer`."""
 
-    def front(self, learned: Collection[str]) -> float:
-        bases = (f"{name.partition('.lora_')[0]}.weight" for name in learned)
-        return super().front([*learned, *bases])
+    def inside(self, modules: Collection[str]) -> float:
+        return super().inside([name.removesuffix(".base_layer") for name in modules])
 
 
 def adapted_costs(costs: Costs, model: nn.Module, layers: Sequence[str], rank: int) -> AdaptedCosts:
@@ -189,8 +188,8 @@ def adapted_costs(costs: Costs, model: nn.Module, layers: Sequence[str], rank: i
         for tensor in weights.keys() & set(layer.tensors):
             weight, name = model.get_parameter(tensor), weights[tensor]
             outputs, inputs = len(weight), weight[0].numel()
-            yield Layer(layer.flops * rank // outputs, (_adapter(name, "A"),))
-            yield Layer(layer.flops * rank // inputs, (_adapter(name, "B"),))
+            for part, flops in (("A", layer.flops // outputs), ("B", layer.flops // inputs)):
+                yield Layer(flops * rank, (_adapter(name, part),), f"adapter {part} of {name}")
 
     return AdaptedCosts(tuple(part for layer in costs.layers for part in split(layer)))
 

@@ -175,7 +175,7 @@ class Training:
 
     def validate(self) -> Metrics:
         """Accuracy (%) and mean loss on the validation images."""
-        self.meter.forward(self._cut, self._learned, len(self.valid.labels))
+        self.meter.forward(len(self.valid.labels), self._modules)
         outputs = self._outputs(self.valid)
         accuracy = percent_correct(outputs.argmax(1), self.valid.labels)
         loss = F.cross_entropy(outputs, self.valid.labels).item()
@@ -226,11 +226,9 @@ class Training:
                 reason=f"{plan.nbytes:,} bytes an image fit neither into memory nor into a file"
             )
         self._answering = Answering(self.model, plan)
-        self._cut = ",".join(f"{name}:{i}:{j}" for name, i, j in plan.kept)
+        self._modules = {name for name, _ in plan.outputs}
         self.tune, self.valid = self._part("tune"), self._part("valid")
-        self.meter.features(
-            self._cut, self._learned, len(self.splits.tune) + len(self.splits.valid)
-        )
+        self.meter.remember(self._modules, len(self.splits.tune) + len(self.splits.valid))
 
     def _find_plan(self) -> Plan:
         if self._memory is None:
@@ -301,7 +299,7 @@ class Training:
             loss = F.cross_entropy(_exact(outputs), self.tune.labels[index])
             total += loss.detach() * len(index)
             self._step(loss)
-        self.meter.forward(self._cut, self._learned, n)
+        self.meter.forward(n, self._modules)
         self.meter.backward(self._plan.rates if self._plan else (), n)
         return total.item() / n
 
@@ -336,7 +334,7 @@ class Training:
         return {k: v.clone() for k, v in self.model.state_dict().items() if k not in fixed}
 
     def _probed(self, images: int) -> None:
-        self.meter.forward("", (), images)
+        self.meter.forward(images)
         self.meter.backward(self.selection.parameters, images)
 
 

@@ -274,11 +274,15 @@ class _Trial:
         for call in (call for call in light if call in accepted):
             fewer, found = self._told_apart(accepted - {call})
             other = self._plan(fewer, found)
-            if (other.reads_images, other.nbytes) <= (plan.reads_images, plan.nbytes):
+            if self._size(other) <= self._size(plan):
                 accepted, plan = fewer, other
         if not _weighty(self.candidates[name] for name, _ in accepted):
             raise _Refused(NOTHING)
         return plan
+
+    def _size(self, plan: Plan) -> int:
+        """Bytes of an image that have to be there, its own too if it is read."""
+        return plan.nbytes + plan.reads_images * self.images[0].numel()
 
     def _told_apart(self, accepted: set[Call]) -> tuple[set[Call], Needs]:
         seen = self.watched
