@@ -7,6 +7,7 @@ from surgicalft.executor import Executor
 from surgicalft.finetune import Diverged, FineTune, Tuned, fine_tune
 from surgicalft.freezing import freeze, trainable, unfreeze
 from surgicalft.methods import Method, make_method
+from surgicalft.models.normalized import Normalized
 from surgicalft.models.pretrain import pretrained
 from surgicalft.models.recipe import Pretrain
 from surgicalft.models.zoo import load_published
@@ -36,6 +37,7 @@ __all__ = [
     "FineTune",
     "Labelled",
     "Method",
+    "Normalized",
     "Pretrain",
     "Record",
     "Run",

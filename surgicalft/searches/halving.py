@@ -11,9 +11,9 @@ def halving(arena: Arena) -> Found:
     With n candidates and R = ceil(log2 n) rounds of halving, those left after round r have done
     E / 2^(R - r) of E epochs, rounded up; the one left does all. Halves are told apart by the lowest validation
     loss so far, which after an epoch or two says more than the accuracy on a hundred images. A candidate goes on
-    where it stopped, all share the features of frozen prefixes, and the last block costs next to nothing: in all
+    where it stopped, all share what frozen modules give, and the last block costs next to nothing: in all
     about the price of one full run. Source: Jamieson and Talwalkar (2016), "Non-stochastic Best Arm
-    Identification", for hyper-parameters; blocks and shared prefixes are ours.
+    Identification", for hyper-parameters; blocks and sharing are ours.
     """
     left = [candidate for block in arena.blocks for candidate in arena.candidates(block)]
     rounds = math.ceil(math.log2(len(left)))

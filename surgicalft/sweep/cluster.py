@@ -1,7 +1,7 @@
 """Runs on a Dask cluster: workers compute and hand back records, which the process that asked writes to its store.
 
-Each worker process builds one executor from its settings and keeps it, so that source models, target splits and the
-features of frozen prefixes are loaded once a worker. A run whose worker dies is repeated elsewhere; one that has taken
+Each worker process builds one executor from its settings and keeps it, so that source models, target splits and what
+frozen modules give for these are there once a worker. A run whose worker dies is repeated elsewhere; one that has taken
 several workers with it is a failed record.
 """
 
