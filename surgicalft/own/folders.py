@@ -72,7 +72,7 @@ def find_splits(folder: Path) -> dict[str, Path]:
     names = [sub.name for subs in found.values() for sub in subs]
     rename = f"a class of that name needs another one, such as {names[0]}-class"
     if several := [[sub.name for sub in subs] for subs in found.values() if len(subs) > 1]:
-        raise ValueError(f"{folder} has {several[0]}: keep one of these")
+        raise ValueError(f"{folder} has {several[0]}: keep one of these; {rename}")
     if "train" not in found:
         raise ValueError(
             f"{folder} has {names}, but no folder {' or '.join(SPLITS['train'])}: the images to tune on need one "

@@ -28,7 +28,7 @@ PICTURES = [(Image.fromarray(a.transpose(1, 2, 0)), int(k)) for a, k in zip(ARRA
         (ARRAY.transpose(0, 2, 3, 1), LABELS.tolist()),
         (ARRAY / 255, LABELS),
         (ARRAY.astype(np.uint16) * 257, LABELS),
-        (ARRAY.astype(">u2") * 257, LABELS),
+        ((ARRAY.astype(np.uint16) * 257).astype(">u2"), LABELS),
         (ARRAY.astype(np.int64) * 257, LABELS),
         (torch.from_numpy(ARRAY.astype(np.uint16) * 257), LABELS),
         ((ARRAY / np.float32(255)).astype(np.float16), [*LABELS]),
