@@ -110,9 +110,10 @@ def _timm_config(model: nn.Module) -> dict[str, Any]:
 def _scale(model: nn.Module, given: Scale | None, channels: int) -> Scale:
     """Mean and std, checked."""
     config, identity = _timm_config(model), ((0.0,) * channels, (1.0,) * channels)
-    usual = IMAGENET if family_of(model) else identity
+    usual: Scale = IMAGENET if family_of(model) else identity
     if "mean" in config and "std" in config:
-        usual = config["mean"], config["std"]
+        own = [_for_channels(config[name], channels) for name in ("mean", "std")]
+        usual = own[0], own[1]
     mean, std = usual if given is None else given
     if not (len(mean) == len(std) == channels) or min(std) <= 0:
         raise ValueError(
@@ -120,6 +121,11 @@ def _scale(model: nn.Module, given: Scale | None, channels: int) -> Scale:
             f"images, not {tuple(mean)} and {tuple(std)}"
         )
     return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _for_channels(values: Sequence[float], channels: int) -> Sequence[float]:
+    """As timm adapts them: for other than three channels their mean in each."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _replace_head(network: nn.Module, blocks: Blocks, classes: int) -> None:
