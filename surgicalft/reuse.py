@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from surgicalft.given_network import kept_tensors
 
@@ -146,29 +146,13 @@ class Placeholder(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        given: dict[int, Placeholder] = {}
-        devices: list[torch.device] = []
-
-        def shapes(value: Any) -> Any:
-            if isinstance(value, Placeholder):
-                given[id(value.meta)] = value
-                devices.append(value.device)
-                return value.meta
-            return value.to("meta") if isinstance(value, Tensor) else value
-
-        if any(
-            isinstance(v, Tensor) and not isinstance(v, Placeholder)
-            for v in written(func, args, kwargs)
-        ):
+        mutable = written(func, args, kwargs)
+        if any(isinstance(v, Tensor) and not isinstance(v, Placeholder) for v in mutable):
             raise ValuesNeeded(f"{func} writes what was not kept into a tensor")
-        meta_args, meta_kwargs = tree_map(shapes, args), tree_map(shapes, kwargs)
-        device = torch.device(kwargs["device"]) if kwargs.get("device") else devices[0]
-        if "device" in kwargs:
-            meta_kwargs["device"] = torch.device("meta")
-        try:
-            result = func(*meta_args, **meta_kwargs)
-        except Exception as error:
-            raise ValuesNeeded(f"{func} needs values that were not kept: {error}") from error
+        held = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Placeholder)]
+        given = {id(value.meta): value for value in held}
+        device = torch.device(kwargs["device"]) if kwargs.get("device") else held[0].device
+        result = _on_meta(func, args, kwargs, bool(mutable))
 
         def wrap(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -182,6 +166,46 @@ class Placeholder(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Placeholder({tuple(self.shape)}, {self.dtype})"
+
+
+_RESULTS: dict[
+    Any, Any
+] = {}  # of operations on meta tensors, which take long to find: by operation and shapes
+MOST_RESULTS = 10_000
+
+
+def _on_meta(func: Any, args: Any, kwargs: Any, mutable: bool) -> Any:
+    """The result on tensors without values."""
+    leaves, tree = tree_flatten((args, kwargs))
+    key = None if mutable else (func, str(tree), *map(_shape, leaves))
+    try:
+        if key in _RESULTS:
+            return _RESULTS[key]
+    except TypeError:  # an argument that has no hash
+        key = None
+    device = torch.device("meta")
+    meta = [_meta(leaf) for leaf in leaves]
+    meta = [device if isinstance(leaf, torch.device) else leaf for leaf in meta]
+    meta_args, meta_kwargs = tree_unflatten(meta, tree)
+    try:
+        result = func(*meta_args, **meta_kwargs)
+    except Exception as error:
+        raise ValuesNeeded(f"{func} needs values that were not kept: {error}") from error
+    if key is not None and len(_RESULTS) < MOST_RESULTS:
+        _RESULTS[key] = result
+    return result
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return type(value) is Placeholder, value.shape, value.stride(), value.dtype
+    return type(value), value
+
+
+def _meta(value: Any) -> Any:
+    if isinstance(value, Placeholder):
+        return value.meta
+    return value.to("meta") if isinstance(value, Tensor) else value
 
 
 def written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:

@@ -274,7 +274,7 @@ class _Trial:
         for call in (call for call in light if call in accepted):
             fewer, found = self._told_apart(accepted - {call})
             other = self._plan(fewer, found)
-            if self._size(other) <= self._size(plan):
+            if self._size(other) < self._size(plan):
                 accepted, plan = fewer, other
         if not _weighty(self.candidates[name] for name, _ in accepted):
             raise _Refused(NOTHING)

@@ -72,6 +72,13 @@ class PreActBlock(nn.Module):
         return self.shortcut(x) + residual
 
 
+class Pool(nn.Module):
+    """The mean over all pixels of what is positive: (n, c, h, w) -> (n, c). A module, so that its output is kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).mean((2, 3))
+
+
 class ResNetCifar(nn.Module):
     """Three stages of `(depth - 2) / 6` blocks, at 32, 16 and 8 pixels.
 
@@ -100,14 +107,14 @@ class ResNetCifar(nn.Module):
         self.layer2 = _stage(widths[0], widths[1], blocks, 2, NORMS[norm])
         self.layer3 = _stage(widths[1], widths[2], blocks, 2, NORMS[norm])
         self.bn = NORMS[norm](widths[2])
+        self.pool = Pool()
         self.fc = nn.Linear(widths[2], classes)
         self.apply(_init)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(self.normalize(x))
         x = self.layer3(self.layer2(self.layer1(x)))
-        x = F.relu(self.bn(x)).mean((2, 3))  # (n, widths[2])
-        return self.fc(x)
+        return self.fc(self.pool(self.bn(x)))
 
     def block_patterns(self) -> dict[str, str]:
         """Names of the blocks, in order, and the parameters they hold (section 2.1 of the paper)."""

@@ -40,7 +40,7 @@ def plan_of(kind, selection, **how):
         (odd.BatchStatistics, "b", [("a.0", 0, 0)]),
         (odd.BranchWithDropout, "a", [("b.0", 0, 0)]),
         (odd.SideList, "b", [("a.conv", 0, 0)]),
-        (odd.SharedModule, "c", [("b", 1, 0)]),
+        (odd.SharedModule, "c", [("act", 2, 0)]),
     ],
 )
 def test_what_is_kept(kind, selection, kept):
