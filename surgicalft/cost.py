@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from surgicalft.given_network import image_type
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -183,4 +185,5 @@ class Meter:
 def costs_of(network: nn.Module, images: Tensor) -> Costs:
     """For images like these, (n, c, h, w), as `Costs.of`."""
     device = next(network.parameters()).device
-    return Costs.of(network, torch.zeros(1, *images.shape[1:], device=device))
+    example = torch.zeros(1, *images.shape[1:], device=device, dtype=image_type(network))
+    return Costs.of(network, example)

@@ -29,7 +29,7 @@ from surgicalft.shifts.image_files import LazyImages
 
 V = TypeVar("V")
 SHARE = 0.5  # of the memory, or disk, that is free
-FILL_BATCH = 50
+FILL_BATCH, FILL_BYTES = 50, 2**25  # images at once, and what is kept of these
 
 
 class Kept:
@@ -191,13 +191,14 @@ def filled(
 ) -> Kept:
     """What is kept of all images, computed by copies of `network`, one for each core."""
     kept = Kept(plan, len(images), device, file)
-    starts = range(0, len(images), FILL_BATCH)
+    size = max(1, min(FILL_BATCH, FILL_BYTES // max(1, plan.nbytes)))
+    starts = range(0, len(images), size)
     copies = [Answering(copy_network(network), plan) for _ in range(cores(device, len(starts)))]
 
     @torch.no_grad()  # a thread has a mode of its own
     def compute(job: int) -> None:
         for start in starts[job :: len(copies)]:
-            part = to_float(images[start : start + FILL_BATCH], device, form)
+            part = to_float(images[start : start + size], device, form)
             with autocast(precision, device):
                 kept.put(start, copies[job].remember(part))
 

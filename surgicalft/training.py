@@ -21,13 +21,13 @@ from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
 from surgicalft.reuse import NOTHING_LEARNS, Answering, Layout, Plan
 from surgicalft.seeds import generator
-from surgicalft.settings import check_fields
+from surgicalft.settings import check_fields, later
 from surgicalft.shifts.base import Splits
 from surgicalft.shifts.image_files import LazyImages, as_tensor
 from surgicalft.trial import Conditions, find_plan
 
 Metrics = dict[str, Any]
-EXAMPLES = 4  # images that a trial is made with
+EXAMPLES = 5  # images that a trial is made with; no usual number of heads or groups
 NOT_ASKED = "not asked for"
 
 
@@ -46,7 +46,7 @@ class FineTune:
     precision: str = (
         "float32"  # or "bfloat16", faster where the processor has it: surgicalft.precision
     )
-    evaluation_batch_size: int = 250  # validation and test images at once
+    evaluation_batch_size: int = later(250)  # validation and test images at once
 
     def __post_init__(self) -> None:
         check_fields(

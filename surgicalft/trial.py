@@ -4,8 +4,9 @@ A call may if its output stays the same whatever is learned, whatever is drawn, 
 is looked for in two ways, and both must agree. *By what follows from what*: one pass is watched operation by operation
 (`surgicalft.watch`), and every tensor is known to depend on what learns, on chance, on the images, or on none of these.
 *By numbers*: outputs must be bit for bit the same after the tuned tensors have been changed, and with other images in
-the batch; and to rounding in evaluation mode and for an image alone. Calls that keep a state, decide by values, write
-into what others read, or leave more behind than they return are never answered.
+the batch (so must those of every operation within, for what follows may hide a difference); and to rounding in
+evaluation mode and for an image alone. Calls that keep a state, decide by values, write into what others read, or leave
+more behind than they return are never answered.
 
 What must be kept are outputs that operations read on whose results something depends that is computed. Before a plan is
 used, a pass both ways must agree: outputs, gradients of every tuned tensor, and buffers.
@@ -27,7 +28,18 @@ from torch.utils._pytree import tree_flatten
 
 from surgicalft.given_network import copy_network
 from surgicalft.reuse import NOTHING, Answering, Call, Layout, Leaf, Output, Plan, intercepted
-from surgicalft.watch import IMAGES, RANDOM, TUNED, Findings, Needs, Place, Watch, facts, needs
+from surgicalft.watch import (
+    IMAGES,
+    RANDOM,
+    TUNED,
+    Findings,
+    Needs,
+    Place,
+    Watch,
+    depend_on_the_batch,
+    facts,
+    needs,
+)
 
 ROUNDS = 8  # of looking inside modules that may not answer as a whole
 Seen = dict[Call, tuple[Any, list[Any]]]  # of each call: the tree of its output, and the leaves
@@ -116,6 +128,10 @@ class _Trial:
     def __init__(
         self, network: nn.Module, tuned: tuple[str, ...], images: Tensor, how: Conditions
     ) -> None:
+        if how.rows and len(images) < 2:
+            raise ValueError(
+                "a trial takes two images or more, to see whether they matter to each other"
+            )
         self.network, self.tuned, self.images, self.how = network, tuned, images, how
         self.candidates = _largest(network, {id(t) for t in _named(network, tuned)})
 
@@ -143,7 +159,7 @@ class _Trial:
         with torch.no_grad():
             for tensor in _named(twin, self.tuned):
                 _alter(tensor)
-        self.watched, second = self._watch(twin, _rebound(start, after))
+        self.watched, second = self._watch(twin, _rebound(start, after), self.images)
         self._check_attributes(after, _attributes(twin))
         found = self.watched.findings
         if found.decides & (TUNED | RANDOM | IMAGES):
@@ -169,8 +185,10 @@ class _Trial:
         first = self.reference.seen
         _compare(first, second, wrong, "changes", _equal)
         if self.how.rows:
-            other, _ = self._pass(twin, _neighbours(self.images))
+            others, other = self._watch(twin, [], _neighbours(self.images))
             _compare(first, other, wrong, "depends on the batch", _first_row_equal)
+            for call in depend_on_the_batch(self.watched.watch, others.watch, _equal):
+                wrong[call].add("depends on the batch")
         twin.eval()
         with torch.no_grad():
             self.kept, _ = self._pass(twin, self.images)
@@ -232,9 +250,11 @@ class _Trial:
         buffers = [buffer.clone() for buffer in twin.buffers()]
         return _Reference(state, result.detach().clone(), gradients, buffers, seen)
 
-    def _watch(self, twin: nn.Module, rebound: list[Tensor]) -> tuple[_Watched, Seen]:
+    def _watch(
+        self, twin: nn.Module, rebound: list[Tensor], images: Tensor
+    ) -> tuple[_Watched, Seen]:
         """A pass that is followed; what was `rebound` in the one before may be another in each."""
-        watch, seen = Watch(), Seen()
+        watch, seen = Watch(len(images)), Seen()
 
         def note(call: Call, forward: Any, args: Any, kwargs: Any) -> Any:
             if not watch.enter(call, (args, kwargs)):
@@ -245,7 +265,7 @@ class _Trial:
             return result
 
         modules = {name: twin.get_submodule(name) for name in self.candidates}
-        images = self.images.clone()
+        images = images.clone()
         with torch.enable_grad(), intercepted(modules, note), self.how.passes(), watch:
             number = watch.begin(images)
             result = twin(images)

@@ -31,6 +31,8 @@ class Operation:
     random: bool  # it drew random numbers
     tells: bool  # it gave Python a value, or a shape that follows from values
     old: tuple[int, ...]  # of `writes`, what was there before the pass
+    name: str = ""
+    first: tuple[Tensor, ...] = ()  # the first image's part of what it gave
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Leave:
 class Watch(TorchDispatchMode):
     """Logs what happens within the context; `enter` and `leave` mark the calls of candidates.
 
-    `log` is the list of events, `nested` are calls that were made in other candidates' calls.
+    `n` is the number of images, `log` the list of events; `nested` are calls made in other candidates' calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n: int) -> None:
         super().__init__()
+        self.n = n
         self.log: list[Operation | Enter | Leave] = []
         self.nested: set[Call] = set()
         self._call: Call | None = None
@@ -133,13 +136,15 @@ class Watch(TorchDispatchMode):
         reads = [self.place(t) for t in _tensors((args, kwargs))]
         writes = [self.place(t) for t in _tensors(written(func, args, kwargs))]
         result = func(*args, **kwargs)
+        given = list(_tensors(result))
         own = kwargs.get("generator") is not None
         drew = seeded and (own or not all(map(torch.equal, before, _states())))
-        found = [self.number(t) for t in _tensors(result)]
+        found = [self.number(t) for t in given]
         made = [n for n in found if n not in {m for m, _ in reads}]
         old = tuple(n for n, _ in writes if n not in self._made)
         self._made.update(made)
-        tells = bool(reads) and (not found or torch.Tag.dynamic_output_shape in func.tags)
+        tells = bool(reads) and (not found or _shape_tells(func, args))
+        first = tuple(t[:1].clone() for t in given if t.ndim and len(t) == self.n)
         self.log.append(
             Operation(
                 self._call,
@@ -149,9 +154,41 @@ class Watch(TorchDispatchMode):
                 drew,
                 tells and not writes,
                 old,
+                str(func),
+                first,
             )
         )
         return result
+
+
+def _shape_tells(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the shape of the result follows from values; of indexing, only with a mask."""
+    if torch.Tag.dynamic_output_shape not in func.tags:
+        return False
+    if func is torch.ops.aten.index.Tensor:
+        return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(args[1]))
+    return True
+
+
+def depend_on_the_batch(one: Watch, other: Watch, same: Any) -> set[Call]:
+    """Calls in which an operation gave another result for the first image, whose neighbours alone were others."""
+    by_call: list[dict[Call, list[Operation]]] = [{}, {}]
+    for watch, found in zip((one, other), by_call, strict=True):
+        for event in watch.log:
+            if isinstance(event, Enter):
+                found[event.call] = []
+            elif isinstance(event, Operation) and event.call is not None:
+                found[event.call].append(event)
+    calls = by_call[0].keys() | by_call[1].keys()
+    return {c for c in calls if not _alike(by_call[0].get(c), by_call[1].get(c), same)}
+
+
+def _alike(one: list[Operation] | None, other: list[Operation] | None, same: Any) -> bool:
+    if one is None or other is None or [o.name for o in one] != [o.name for o in other]:
+        return False
+    firsts = ([t for o in operations for t in o.first] for operations in (one, other))
+    a, b = firsts
+    return len(a) == len(b) and all(map(same, a, b))
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -54,7 +54,11 @@ def problem(model: nn.Module) -> str:
     if sorted(found) != sorted(name for name, _ in model.named_parameters()):
         return "not a partition"
     body = [name for name in blocks if name != "last"]
-    if body != ["stem", *(f"block {i}" for i in range(1, len(body)))] or len(body) < 3:
+    stem = ["stem"] * (type(model).__name__ != "ResNet")  # which has its stem in block 1
+    if (
+        body != [*stem, *(f"block {i}" for i in range(1, len(body) + 1 - len(stem)))]
+        or len(body) < 3
+    ):
         return f"odd blocks: {blocks.names}"
     classes = getattr(model, "num_classes", 0)
     if ("last" in blocks) != (classes > 0):
@@ -123,7 +127,6 @@ def misordered(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "blocks", "stem", "behind"),
     [  # behind: what comes last of all in front of the classifier
-        ("resnet18", 4, {"conv1.weight", "bn1.weight", "bn1.bias"}, "layer4.1.bn2.bias"),
         ("vit_tiny_patch16_224", 12, {"cls_token", "pos_embed"}, "norm.bias"),
         ("vit_base_patch16_clip_224", 12, {"cls_token", "norm_pre.weight"}, "norm.bias"),
         ("vit_small_patch14_reg4_dinov2", 12, {"reg_token"}, "norm.bias"),
@@ -142,6 +145,13 @@ def test_known_partitions(name: str, blocks: int, stem: set[str], behind: str) -
     assert stem <= set(found.parameters("stem"))
     assert found.parameters(f"block {blocks}")[-1] == behind
     assert problem(model) == ""
+
+
+def test_the_stem_of_a_resnet_is_in_its_first_block() -> None:
+    found = Blocks.of(build("resnet18", num_classes=10)[0])
+    assert found.names == (*(f"block {i}" for i in range(1, 5)), "last")
+    assert {"conv1.weight", "bn1.weight", "bn1.bias"} <= set(found.parameters("block 1"))
+    assert found.parameters("block 4")[-1] == "layer4.1.bn2.bias"
 
 
 def test_both_heads_of_a_distilled_model_are_last() -> None:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import costs_of
 from surgicalft.evaluate import to_float
-from surgicalft.finetune import Diverged, FineTune, fine_tune
+from surgicalft.finetune import Diverged, FineTune
 from surgicalft.lora import (
     adaptable,
     fine_tune_lora,
@@ -45,7 +45,7 @@ def splits():
 @pytest.fixture
 def double(monkeypatch):
     """64 bits: Adam makes large steps of small gradients, and of their rounding."""
-    for part in ("training", "features", "lora"):
+    for part in ("training", "memory", "finetune", "lora"):
         name = f"surgicalft.{part}.to_float"
         monkeypatch.setattr(name, lambda *images: to_float(*images).double())
     torch.set_default_dtype(torch.float64)
@@ -127,11 +127,11 @@ def test_memory_changes_nothing_but_rounding(splits, selection):
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_outputs_are_shared_with_surgical_runs(splits):
+def test_outputs_are_shared_between_runs(splits):
     model = network()
     memory = Memory()
     selection = "tensors:layer2.0.conv1.weight"
-    fine_tune(network(), Blocks.of(model).select(selection), splits, SETTINGS, memory=memory)
+    tune(network(), splits, selection, memory=memory)
     held = memory.nbytes
     tune(model, splits, selection, memory=memory)
     assert memory.nbytes == held > 0
@@ -265,9 +265,8 @@ def test_forward_passes_by_hand():
         model, chosen, known, FineTune(1e-2, 2, 5), rank=1, costs=costs, device="cpu"
     )
     front, base, low, high = 2 * 48 * 8, 2 * 8 * 4, 2 * 8 * 1, 2 * 1 * 4
-    suffix = base + low + high
     backward = low + 2 * high  # gradients of both weights, and of what B reads
-    expected = 16 * front + 2 * (16 * suffix + 10 * backward)
+    expected = 16 * (front + base) + 2 * (16 * (low + high) + 10 * backward)
     assert tuned.metrics["forward_passes"] == pytest.approx(expected / (front + base))
 
 

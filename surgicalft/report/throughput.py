@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from surgicalft.allocator import keep_freed_memory
 from surgicalft.blocks import Blocks
+from surgicalft.cost import Costs
 from surgicalft.freezing import freeze, trainable
 from surgicalft.models.networks import build
 from surgicalft.optimizers import make_optimizer
@@ -92,11 +92,8 @@ def _forward(network: nn.Module, images: Tensor, repeats: int) -> dict[str, Any]
 def gigaflops(model: str, size: int) -> float:
     """Floating-point operations of one image's forward pass, 1e9; a multiplication and an addition are two."""
     network = build(model, 10, seed=0).eval()
-    with FlopCounterMode(
-        display=False
-    ) as counter:  # with gradients: fused attention is not counted
-        network(torch.rand(1, 3, size, size))
-    return counter.get_total_flops() / 1e9
+    costs = Costs.of(network, torch.rand(1, 3, size, size))
+    return sum(layer.flops for layer in costs.layers) / 1e9
 
 
 def _tuned(

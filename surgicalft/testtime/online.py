@@ -21,7 +21,7 @@ from surgicalft.testtime.memo import Learner, Memo, Ready
 
 Prepared = tuple[list[Ready], Ready]  # the views of each step, and the image itself
 
-EXAMPLES = 4  # views that a trial is made with
+EXAMPLES = 5  # views that a trial is made with
 
 
 class Online:
@@ -51,7 +51,7 @@ class Online:
         threads = torch.get_num_threads()
         workers = threads if self.device.type == "cpu" else 1
         views = self.memo.draw(images[:1].to(self.device), seeds[:1])[0]
-        self.learner.prepare(torch.cat([views, views])[:EXAMPLES], workers)
+        self.learner.prepare(torch.cat([views] * EXAMPLES)[:EXAMPLES], workers)
         try:
             for part in ahead(lambda part: self._ready(images[part], seeds[part]), parts, workers):
                 yield from map(self._one, part)

@@ -52,12 +52,12 @@ def ask(*arguments):
 def test_from_the_shell(data, weights, tmp_path, capsys, monkeypatch):
     two = weights / "two.safetensors"
     asked = ("--model", "resnet10t", "--data", data, "--weights", two, *FAST, "--output", tmp_path)
-    assert ask(*asked, "--selections", "stem", "last") == 0
+    assert ask(*asked, "--selections", "block 2", "last") == 0
     text, printed = capsys.readouterr()
     line = "2 classes in the order of their names, with their images in train: dark (8), light (8)"
     assert printed.splitlines()[0] == f"surgicalft: {line}" and f"{line}." in text
     shown = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
-    assert [name.strip("| *✓") for name in shown] == ["selection", "---", "stem", "last", "all", "none"]  # fmt: skip
+    assert [name.strip("| *✓") for name in shown] == ["selection", "---", "block 2", "last", "all", "none"]  # fmt: skip
     assert "% on the test images" in text and "The last layer is new" not in text
     assert text.splitlines()[-5:] == [str(tmp_path / f"which_block.{s}") for s in FILES]
     plain = timm.create_model("resnet10t", num_classes=2)
@@ -65,7 +65,7 @@ def test_from_the_shell(data, weights, tmp_path, capsys, monkeypatch):
     computed = []
     real = OwnExecutor.tune
     monkeypatch.setattr(OwnExecutor, "tune", lambda *a: computed.append(a) or real(*a))
-    assert ask(*asked, "--selections", "stem", "last") == 0
+    assert ask(*asked, "--selections", "block 2", "last") == 0
     assert len(computed) == 1  # once more for the weights that are written, which no store keeps
     assert capsys.readouterr().out == text
 

@@ -19,7 +19,7 @@ EXPECTED = {
     "mobilenet_v2": ("MobileNetV2", 18, "features.1.", "features.18."),
     "mobilenet_v3_small": ("MobileNetV3", 12, "features.1.", "features.12."),
     "regnet_y_400mf": ("RegNet", 4, "trunk_output.block1.", "trunk_output.block4."),
-    "resnet18": ("ResNet", 4, "layer1.", "layer4."),
+    "resnet18": ("ResNet", 4, "conv1.", "layer4."),
     "shufflenet_v2_x0_5": ("ShuffleNetV2", 3, "stage2.", "stage4."),
     "swin_t": ("SwinTransformer", 4, "features.1.", "features.6."),
     "vit_b_16": ("VisionTransformer", 12, "encoder.layers.encoder_layer_0.", "encoder.layers.encoder_layer_11."),
@@ -37,7 +37,8 @@ def test_partition(name):
         model = models.get_model(name)
     assert family_of(model) is FAMILIES[family]
     blocks = Blocks.of(model)
-    assert blocks.names == ("stem", *(f"block {i}" for i in range(1, count + 1)), "last")
+    stem = ["stem"] * (family != "ResNet")  # which has its stem in block 1
+    assert blocks.names == (*stem, *(f"block {i}" for i in range(1, count + 1)), "last")
     found = [parameter for block in blocks for parameter in blocks.parameters(block)]
     # A partition, in the order of registration, which is that of computation here.
     assert sorted(found) == sorted(name for name, _ in model.named_parameters())

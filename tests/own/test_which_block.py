@@ -236,7 +236,7 @@ class HalfDetached(Toy):
 
 def test_what_cannot_learn_has_not_been_tuned():
     with pytest.raises(
-        RuntimeError, match=r"16 tuning runs failed.*no tensor of 'block 1' changed in 2 epochs"
+        RuntimeError, match=r"16 tuning runs failed.*does not depend on the tensors of 'block 1'"
     ):
         which_block(Detached(), *parts(), **QUICK)
     outcome = which_block(HalfDetached(), *parts(), **QUICK)
@@ -260,7 +260,13 @@ def test_saved_weights_load_into_the_plain_network(library, tmp_path):
     model = make()
     data = tuple(coloured(n, seed=n, size=32) for n in (12, 6, 9))
     outcome = which_block(
-        model, *data, selections=["stem"], seeds=1, epochs=1, rates=(1e-3,), progress=False
+        model,
+        *data,
+        selections=["block 1"] if library == "timm" else ["stem"],
+        seeds=1,
+        epochs=1,
+        rates=(1e-3,),
+        progress=False,
     )
     path = outcome.save(tmp_path / "tuned.safetensors")
     plain = make()
