@@ -259,10 +259,11 @@ def test_saved_weights_load_into_the_plain_network(library, tmp_path):
     torch.manual_seed(0)
     model = make()
     data = tuple(coloured(n, seed=n, size=32) for n in (12, 6, 9))
+    first = ["block 1"] if library == "timm" else ["stem"]
     outcome = which_block(
         model,
         *data,
-        selections=["block 1"] if library == "timm" else ["stem"],
+        selections=first,
         seeds=1,
         epochs=1,
         rates=(1e-3,),
