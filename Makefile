@@ -32,9 +32,10 @@ $(STAMP): pyproject.toml $(PINS)
 	  { echo "pip could not install this here$(if $(PINS),; 'make PINS= ...' takes the newest packages instead of those of $(PINS))"; exit 1; }
 	@touch $@
 
+# An old pip downloads every release that it rejects.
 $(OLDEST_STAMP): pyproject.toml .ci/lowest.py
 	$(call make_venv,$(OLDEST))
-	$(OLDEST)/bin/python -m pip install packaging
+	$(OLDEST)/bin/python -m pip install --upgrade pip packaging
 	$(OLDEST)/bin/python -m pip install --no-deps --editable .
 	$(OLDEST)/bin/python .ci/lowest.py $(EXTRAS) > $(OLDEST)/lowest.txt
 	$(OLDEST)/bin/python -m pip install --constraint $(OLDEST)/lowest.txt --editable "$(PACKAGE)"
