@@ -1,4 +1,4 @@
-# On a bare machine this needs Python >= 3.10 with pip, and make. `make help` lists the targets.
+# On a bare machine this needs Python >= 3.11 with pip, and make. `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
@@ -47,8 +47,8 @@ $(LATEST_STAMP): pyproject.toml
 	@touch $@
 
 define make_venv
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "Python 3.10 or newer is needed, but $(PYTHON) is older or missing: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is older or missing: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 endef
 
