@@ -4,7 +4,7 @@ import ast
 import importlib.metadata
 import os
 import re
-import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import surgicalft
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -24,9 +24,7 @@ from surgicalft.sweep.grid import grid
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COPIED = (
-    "*.md Makefile pyproject.toml environment.yml figures notebooks surgicalft theory tests docs"
-)
+COPIED = "*.md Makefile pyproject.toml constraints.txt environment.yml figures notebooks surgicalft theory tests docs"
 OUTER = ("MAKE", "PYTEST", "SURGICALFT_CLUSTER")  # variables of the make and the pytest around us
 
 
@@ -105,7 +103,7 @@ def copy(tmp_path_factory):
     for path in Path(sys.prefix).iterdir():
         if path.name != ".installed":
             (root / ".venv" / path.name).symlink_to(path)
-    (root / ".venv" / ".installed").touch()  # younger than pyproject.toml: nothing is installed
+    (root / ".venv" / ".installed").touch()  # younger than what it depends on: nothing is installed
     _runs(root / "results" / "runs.sqlite")
     _images(root / "my-images")
     torch.manual_seed(0)

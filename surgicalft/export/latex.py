@@ -4,7 +4,7 @@ It asks for \usepackage{booktabs} and nothing else.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -95,7 +95,7 @@ def _label(label: str) -> str:
 def _comments(said: list[str], company: dict[str, Any], body: str) -> list[str]:
     from surgicalft import __version__
 
-    date = datetime.now(timezone.utc).date().isoformat()
+    date = datetime.now(UTC).date().isoformat()
     odd = "".join(sorted(beyond_pdflatex(body)))
     return [
         f"made by surgicalft {__version__} on {date}; needs \\usepackage{{booktabs}}",

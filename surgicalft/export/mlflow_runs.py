@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def _tags(record: Record) -> dict[str, str]:
 
 def _milliseconds(created: str) -> int:
     """ISO 8601 as milliseconds since 1970; now where a record has no date."""
-    at = datetime.fromisoformat(created) if created else datetime.now(timezone.utc)
+    at = datetime.fromisoformat(created) if created else datetime.now(UTC)
     return int(1000 * at.timestamp())
 
 

@@ -4,7 +4,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def _copied(stem: Path, suffix: str, site: Path) -> str:
 
 
 def _made() -> str:
-    now = datetime.now(timezone.utc).isoformat(" ", "minutes")[:16]
+    now = datetime.now(UTC).isoformat(" ", "minutes")[:16]
     return (
         f"{now} UTC, surgicalft {surgicalft.__version__}, {platform.system()} {platform.machine()}"
     )

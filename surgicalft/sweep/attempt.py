@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -50,7 +50,7 @@ def failed(run: Any, error: BaseException) -> Record:
 
 
 def _stamped(start: float, **known: Any) -> Record:
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    created = datetime.now(UTC).isoformat(timespec="seconds")
     record = Record(**known, wall_time=time.perf_counter() - start, created=created)
     return from_row(to_row(record))
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def go(store: Store, execute: Callable[[Toy], dict[str, Any]], **options: Any) -
 
 
 def test_a_record_says_what_was_run_and_with_what(store: Store) -> None:
-    before = datetime.now(timezone.utc).replace(microsecond=0)
+    before = datetime.now(UTC).replace(microsecond=0)
     run = Toy(seed=0, pretrain=Nested(3))
     (record,) = go(store, Execute(), runs=[run])
     assert record.id == identity(run) and record.settings == asdict(run)
@@ -80,7 +80,7 @@ def test_a_record_says_what_was_run_and_with_what(store: Store) -> None:
     assert set(record.versions) == {"python", "torch", "numpy", "surgicalft", "commit"}
     assert record.versions["commit"] == commit()
     assert record.versions["torch"] == torch.__version__
-    assert before <= datetime.fromisoformat(record.created) <= datetime.now(timezone.utc)
+    assert before <= datetime.fromisoformat(record.created) <= datetime.now(UTC)
 
 
 def test_wall_time_is_that_of_the_run(store: Store) -> None:
