@@ -144,7 +144,8 @@ def to_levels(values: np.ndarray, largest: int | None = None) -> np.ndarray:
         raise ValueError(f"images must be of bool, integers or floats, not of {values.dtype}")
     largest = largest or _largest(values)
     exact = np.float32 if largest < 2**16 else np.float64  # 255 * value is, in that type
-    return np.rint(values.astype(exact) * 255 / exact(largest)).astype(np.uint8)
+    scaled: np.ndarray = np.multiply(values.astype(exact), 255) / exact(largest)
+    return np.rint(scaled).astype(np.uint8)
 
 
 def _check_floats(values: np.ndarray) -> None:
