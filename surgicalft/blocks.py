@@ -258,7 +258,16 @@ def _needs_patterns(model: nn.Module, names: list[str], why: str) -> ValueError:
 
 
 def _by_patterns(names: list[str], patterns: Mapping[str, str]) -> Groups:
-    found = {name: [b for b, p in patterns.items() if re.match(p, name)] for name in names}
+    if not isinstance(patterns, Mapping):
+        raise ValueError(
+            f"patterns must be {{name of block: regular expression}}, not {type(patterns).__name__}"
+        )
+    try:
+        found = {name: [b for b, p in patterns.items() if re.match(p, name)] for name in names}
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"patterns must be regular expressions, not {dict(patterns)}: {error}"
+        ) from error
     if unmatched := [name for name, blocks in found.items() if not blocks]:
         raise ValueError(f"parameters that no pattern of {dict(patterns)} matches: {unmatched}")
     if twice := {name: blocks for name, blocks in found.items() if len(blocks) > 1}:

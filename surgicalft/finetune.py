@@ -20,6 +20,7 @@ from surgicalft.methods.base import Method
 from surgicalft.methods.surgical import Surgical
 from surgicalft.models.torchvision_blocks import family_of
 from surgicalft.reuse import refresh
+from surgicalft.settings import check_device
 from surgicalft.shifts.base import Labelled, Splits
 from surgicalft.shifts.groups import group_accuracies, worst_group
 from surgicalft.training import Diverged, FineTune, Metrics, Training
@@ -75,9 +76,12 @@ def fine_tune(
     `which_block` does that by itself. Networks in torch.compile or DataParallel are tuned inside. It may be called from
     several threads at once, for networks of their own.
 
-    Raises Diverged where a loss is not finite, ValueError for labels that the network has no output for, for weights
-    of 16 bits and for DistributedDataParallel, RuntimeError where the loss gives the selection no gradient.
+    Afterwards what is not in `selection` stays frozen and keeps its modes: `surgicalft.unfreeze(model)` undoes that.
+
+    Raises Diverged where a loss is not finite, ValueError for empty splits, labels that the network has no output
+    for, weights of 16 bits and DistributedDataParallel, RuntimeError where the loss gives the selection no gradient.
     """
+    check_device(device)
     network, prefix = unwrap(model)
     _warn_of_scale(network)
     return tune(
@@ -107,6 +111,9 @@ def tune(
     """`fine_tune` of a plain network that takes images in [0, 1]; without `memory` everything is computed."""
     keep_freed_memory()
     check_type(model)
+    for name in ("tune", "valid", "test"):
+        if not len(getattr(splits, name)):
+            raise ValueError(f"there are no {name} images, of which one or more are needed")
     model.to(device)
     with fast_format(model, to_float(splits.tune.images[:2], device, ImageForm.of(model))):
         meter, how = Meter(costs), method or Surgical()

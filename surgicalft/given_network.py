@@ -1,6 +1,7 @@
 """The network as a user gives it: wrappers looked through, a copy that never fails, its type and memory format."""
 
 import copy
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,7 +60,7 @@ def kept_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
     elif depth and isinstance(value, dict):
         for item in value.values():
             yield from kept_tensors(item, depth - 1)
-    elif depth and isinstance(value, list | tuple):
+    elif depth and isinstance(value, list | tuple | deque):
         for item in value:
             yield from kept_tensors(item, depth - 1)
 
@@ -97,7 +98,7 @@ def fast_format(model: nn.Module, example: Tensor) -> Iterator[None]:
     """
     tensors = [t for t in (*model.parameters(), *model.buffers()) if t.ndim == 4]
     before = [tensor.stride() for tensor in tensors]
-    if example.ndim == 4 and _works_channels_last(model, example):
+    if example.ndim == 4 and _own_memory(tensors) and _works_channels_last(model, example):
         _set_format(tensors, torch.channels_last)
     try:
         yield
@@ -107,6 +108,15 @@ def fast_format(model: nn.Module, example: Tensor) -> Iterator[None]:
                 tensor.data = torch.empty_strided(
                     tensor.shape, strides, dtype=tensor.dtype, device=tensor.device
                 ).copy_(tensor.data)
+
+
+def _own_memory(tensors: list[Tensor]) -> bool:
+    """Whether each lies whole in memory of its own: what is shared or expanded would be torn apart."""
+    places = [tensor.untyped_storage().data_ptr() for tensor in tensors]
+    dense = all(
+        t.is_contiguous() or t.is_contiguous(memory_format=torch.channels_last) for t in tensors
+    )
+    return dense and len(set(places)) == len(places)
 
 
 def _set_format(tensors: list[Tensor], memory_format: torch.memory_format) -> None:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +83,7 @@ def _in_file(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
 class _Entry:
     """What the runs on one plan keep, split by split."""
 
-    kept: dict[str, Kept] = field(default_factory=dict)
+    kept: dict[tuple[str, int], Kept] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     reserved: int = 0  # bytes in memory
 
@@ -131,22 +131,26 @@ class Memory:
 
         `later` counts images that will be asked for with the same plan: room is made for them, too.
         """
-        key = (plan.kept, precision, device)
+        inside = {name for name, _ in plan.outputs}
+        key = (plan.kept, precision, device, form, mark(network, lambda n: _within(n, inside)))
+        marked = {name: (name, _mark_of(images)) for name, images in splits.items()}
         count = sum(map(len, splits.values())) + later
         with self._book:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
         with entry.lock:
-            missing = {name: images for name, images in splits.items() if name not in entry.kept}
+            missing = {n: images for n, images in splits.items() if marked[n] not in entry.kept}
             if missing:
                 where = self._room(entry, plan.nbytes * count, device)
                 if where is None:
                     return None
                 for name, images in missing.items():
-                    entry.kept[name] = filled(plan, network, images, form, device, precision, where)
+                    entry.kept[marked[name]] = filled(
+                        plan, network, images, form, device, precision, where
+                    )
                     if not where:
                         entry.reserved += plan.nbytes * len(images)
-            return {name: entry.kept[name] for name in splits}
+            return {name: entry.kept[marked[name]] for name in splits}
 
     def _room(self, entry: _Entry, wanted: int, device: str) -> bool | None:
         """False: in memory, after others have gone; True: in a file; None: nowhere."""
@@ -163,6 +167,26 @@ class Memory:
         if room is None:
             room = int(SHARE * shutil.disk_usage(cache_dir("outputs")).free)
         return True if wanted <= room else None
+
+
+def mark(network: nn.Module, counts: Callable[[str], bool]) -> int:
+    """Tells networks of other weights apart, by the sum of every parameter whose name counts."""
+    sums = [
+        float(p.detach().sum(dtype=torch.float64))
+        for name, p in network.named_parameters()
+        if counts(name)
+    ]
+    return hash(tuple(sums))
+
+
+def _within(name: str, modules: Collection[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _mark_of(images: Tensor | LazyImages) -> int:
+    """Tells other images apart, by their number and some of them."""
+    some = images[:: max(1, len(images) // 50)]
+    return hash((len(images), tuple(images.shape[1:]), some.to(torch.int64).cumsum(0).sum().item()))
 
 
 def free_memory(device: str) -> int:

@@ -14,12 +14,12 @@ from surgicalft.blocks import Blocks, Selection
 from surgicalft.cost import Meter
 from surgicalft.evaluate import ImageForm, percent_correct, to_float
 from surgicalft.freezing import NORM_POLICIES, freeze
-from surgicalft.memory import Kept, Memory
+from surgicalft.memory import Kept, Memory, mark
 from surgicalft.methods.base import Method, Situation, all_of
 from surgicalft.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 from surgicalft.precision import PRECISIONS, autocast
 from surgicalft.probe import Probe
-from surgicalft.reuse import NOTHING_LEARNS, Answering, Layout, Plan
+from surgicalft.reuse import NOTHING_LEARNS, Answering, Layout, OtherPath, Plan, ValuesNeeded
 from surgicalft.seeds import generator
 from surgicalft.settings import check_fields, later
 from surgicalft.shifts.base import Splits
@@ -92,6 +92,10 @@ class Part:
             images = self._shape(len(self.labels[index]))
         result: Tensor = self.answering(images, kept)
         return result
+
+    def computed(self) -> "Part":
+        """The same split, with everything computed."""
+        return replace(self, kept=None, answering=Answering(self.answering.network, Plan()))
 
     def batches(self, size: int) -> Iterable[Tensor]:
         """Outputs for all images, so many at once."""
@@ -221,10 +225,13 @@ class Training:
     def _recall(self) -> None:
         """Find out what may answer from memory, and have it there."""
         plan = self._find_plan()
-        if plan and not self._held(plan, ("tune", "valid"), len(self.splits.test)):
-            plan = Plan(
-                reason=f"{plan.nbytes:,} bytes an image fit neither into memory nor into a file"
-            )
+        try:
+            if plan and not self._held(plan, ("tune", "valid"), len(self.splits.test)):
+                plan = Plan(
+                    reason=f"{plan.nbytes:,} bytes an image fit neither into memory nor a file"
+                )
+        except OtherPath as error:
+            plan = Plan(reason=str(error))
         self._answering = Answering(self.model, plan)
         self._modules = {name for name, _ in plan.outputs}
         self.tune, self.valid = self._part("tune"), self._part("valid")
@@ -237,7 +244,8 @@ class Training:
             return Plan(reason=NOTHING_LEARNS)
         how = self.settings
         learning = tuple(n for n, p in self.model.named_parameters() if p.requires_grad)
-        key = (self._learned, learning, how.norm, how.precision, self.form)
+        frozen = mark(self.model, lambda name: name not in self._learned)
+        key = (self._learned, learning, how.norm, how.precision, self.form, frozen)
 
         def make() -> Plan:
             passes = partial(autocast, how.precision, self.device)
@@ -325,8 +333,21 @@ class Training:
         """Logits (n, classes), in eval mode."""
         self.model.eval()
         with autocast(self.settings.precision, self.device):
-            parts = list(part.batches(self.settings.evaluation_batch_size))
+            try:
+                parts = list(part.batches(self.settings.evaluation_batch_size))
+            except (
+                OtherPath,
+                ValuesNeeded,
+            ) as error:  # for these images the network takes another way
+                self._give_up(str(error))
+                parts = list(part.computed().batches(self.settings.evaluation_batch_size))
         return _exact(torch.cat(parts))
+
+    def _give_up(self, reason: str) -> None:
+        """From now on everything is computed."""
+        self._answering = Answering(self.model, Plan(reason=reason))
+        self._modules = set()
+        self.tune, self.valid = self._part("tune"), self._part("valid")
 
     def _changing(self) -> dict[str, Tensor]:
         """Copies of what tuning may change: the selection, and the buffers of normalisation layers."""

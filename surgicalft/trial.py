@@ -14,10 +14,13 @@ used, a pass both ways must agree: outputs, gradients of every tuned tensor, and
 The copies take all of this; of the network itself, of its modes and of the global random state nothing changes.
 """
 
+import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -30,17 +33,24 @@ from surgicalft.given_network import copy_network
 from surgicalft.reuse import NOTHING, Answering, Call, Layout, Leaf, Output, Plan, intercepted
 from surgicalft.watch import (
     IMAGES,
+    MIXED,
     RANDOM,
     TUNED,
+    Enter,
     Findings,
+    Leave,
     Needs,
+    Operation,
     Place,
+    Reads,
     Watch,
     depend_on_the_batch,
     facts,
+    mixes_images,
     needs,
 )
 
+SIZES = (2, 8, 16)  # batches that are tried
 ROUNDS = 8  # of looking inside modules that may not answer as a whole
 Seen = dict[Call, tuple[Any, list[Any]]]  # of each call: the tree of its output, and the leaves
 
@@ -111,6 +121,7 @@ class _Watched:
     findings: Findings
     images: int
     results: list[Place]
+    start: dict[int, int]  # what storages depend on at first
 
 
 @dataclass
@@ -152,7 +163,9 @@ class _Trial:
 
     def _look(self) -> set[Call]:
         """The calls whose outputs stay the same."""
-        twin = copy_network(self.network).train(self.how.training)
+        twin = copy_network(self.network)
+        self._check_copy(twin)
+        twin.train(self.how.training)
         start = _attributes(twin)
         self.reference = self._reference(twin)
         after = _attributes(twin)
@@ -176,6 +189,9 @@ class _Trial:
         wrong = set(known.faults)
         if known.output & (TUNED | RANDOM):
             wrong.add("depends on what learns or on chance")
+        leaves = [n for _, n in _leaves(self.watched.watch, call)]
+        if len(set(leaves)) < len(leaves):
+            wrong.add("gives the same memory twice")
         if not known.output & IMAGES:
             wrong.add("does not depend on the images")
         return wrong
@@ -189,6 +205,8 @@ class _Trial:
             _compare(first, other, wrong, "depends on the batch", _first_row_equal)
             for call in depend_on_the_batch(self.watched.watch, others.watch, _equal):
                 wrong[call].add("depends on the batch")
+            self._other_batches(twin, wrong)
+        self._same_way(twin, wrong)
         twin.eval()
         with torch.no_grad():
             self.kept, _ = self._pass(twin, self.images)
@@ -200,6 +218,54 @@ class _Trial:
             tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
             if not tensors or any(t.ndim < 1 or len(t) != len(self.images) for t in tensors):
                 wrong[call].add("has no row for each image")
+
+    def _other_batches(self, twin: nn.Module, wrong: dict[Call, set[str]]) -> None:
+        """In another order, and among more or fewer, every image must give what it gave; and nothing may be made of
+        several images at once, which some images might not show."""
+        first, n = self.reference.seen, len(self.images)
+        for rows in (torch.arange(n).roll(1), *(torch.arange(k) % n for k in SIZES)):
+            with torch.no_grad():
+                found, _ = self._pass(twin, self.images[rows.to(self.images.device)])
+            moved: Seen = {
+                call: (tree, [_rows(leaf, rows) for leaf in leaves])
+                for call, (tree, leaves) in first.items()
+            }
+            _compare(moved, found, wrong, "depends on the batch", _close)
+        more = self.images[(torch.arange(2 * n) % n).to(self.images.device)]
+        try:
+            mixed = mixes_images(self.watched.watch, self._watch(twin, [], more)[0].watch)
+        except ValueError as error:
+            raise _Refused(str(error)) from error
+        findings = facts(self.watched.watch, self.watched.start, mixed)
+        for call, known in findings.calls.items():
+            if known.output & MIXED:
+                wrong[call].add("depends on the batch")
+
+    def _same_way(self, twin: nn.Module, wrong: dict[Call, set[str]]) -> None:
+        """What is kept comes from evaluation mode: there the same operations must lead to a call."""
+        mode = twin.training
+        other = self._watch(twin.eval(), [], self.images)[0].watch
+        twin.train(mode)
+        one, two = (_names(watch) for watch in (self.watched.watch, other))
+        for call, names in one.items():
+            if two.get(call) != names:
+                wrong[call].add("is reached in another way in evaluation mode")
+
+    def _check_copy(self, twin: nn.Module) -> None:
+        """The copy must compute with its own tensors, tied as the network's are."""
+        own, copied = _places(self.network), _places(twin)
+        if set(own) & set(copied) - {0} or _ties(own) != _ties(copied):
+            raise _Refused("a copy of the network shares tensors with it, or ties others")
+        watch = Watch(len(self.images))
+        with torch.no_grad(), self.how.passes(), watch:
+            twin.eval()(self.images.clone())
+        if watch.seen & set(own) - {0}:
+            raise _Refused("a copy of the network computes with the network's own tensors")
+        reads = Reads()  # in a pass of its own: some layers take another way within such a context
+        with torch.no_grad(), self.how.passes(), reads:
+            twin(self.images.clone())
+        if reads.found:
+            raise _Refused("the network's forward reads values into Python (tolist, numpy)")
 
     def _looked_inside(self, accepted: set[Call]) -> bool:
         """Whether there are candidates that may not answer as a whole though what they are given is known: from now on
@@ -266,7 +332,12 @@ class _Trial:
 
         modules = {name: twin.get_submodule(name) for name in self.candidates}
         images = images.clone()
-        with torch.enable_grad(), intercepted(modules, note), self.how.passes(), watch:
+        with (
+            torch.enable_grad(),
+            intercepted(modules, note),
+            self.how.passes(),
+            watch,
+        ):
             number = watch.begin(images)
             result = twin(images)
         changing = [*_named(twin, self.tuned), *rebound]
@@ -276,7 +347,7 @@ class _Trial:
             findings.states, TUNED
         )  # what is written in one pass is read in the next
         findings = facts(watch, depends)
-        return _Watched(watch, findings, number, [watch.place(result)]), seen
+        return _Watched(watch, findings, number, [watch.place(result)], depends), seen
 
     def _check_attributes(self, before: dict[Any, Any], after: dict[Any, Any]) -> None:
         """Where a pass leaves numbers behind, the next may be another, and when cannot be known."""
@@ -348,6 +419,41 @@ class _Trial:
         value = self.kept[leaf[0], leaf[1]][1][leaf[2]]
         assert isinstance(value, Tensor)
         return value
+
+
+def _rows(leaf: Any, rows: Tensor) -> Any:
+    n = int(rows.max()) + 1
+    fits = isinstance(leaf, Tensor) and leaf.ndim and len(leaf) >= n
+    return leaf[rows.to(leaf.device)] if fits else leaf
+
+
+def _leaves(watch: Watch, call: Call) -> tuple[tuple[Leaf, int], ...]:
+    return next((e.leaves for e in watch.log if isinstance(e, Leave) and e.call == call), ())
+
+
+def _names(watch: Watch) -> dict[Call, tuple[str, ...]]:
+    """By call, the operations outside of calls in front of it."""
+    found: dict[Call, tuple[str, ...]] = {}
+    names: list[str] = []
+    for event in watch.log:
+        if isinstance(event, Operation) and event.call is None:
+            names.append(event.name)
+        elif isinstance(event, Enter):
+            found[event.call] = tuple(names)
+    return found
+
+
+def _places(network: nn.Module) -> list[int]:
+    """Where parameters and buffers lie in memory."""
+    tensors = [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]
+    return [tensor.untyped_storage().data_ptr() for _, tensor in tensors]
+
+
+def _ties(places: list[int]) -> list[int]:
+    return [places.index(place) if place else -1 for place in places]
 
 
 def _named(network: nn.Module, names: Collection[str]) -> list[Tensor]:
@@ -524,11 +630,26 @@ def _attributes(network: nn.Module) -> dict[Any, Any]:
         elif isinstance(value, dict) and depth:
             for k, item in value.items():
                 note((*key, str(k)), item, depth - 1)
-        elif isinstance(value, list | tuple | set) and depth and len(value) < 1000:
+        elif isinstance(value, random.Random):
+            found[key] = hash(value.getstate())
+        elif isinstance(value, np.random.Generator):
+            found[key] = str(value.bit_generator.state)
+        elif isinstance(value, torch.Generator):
+            found[key] = hash(value.get_state().numpy().tobytes())
+        elif isinstance(value, np.ndarray | complex):
+            found[key] = str(value) if isinstance(value, complex) else hash(value.tobytes())
+        elif isinstance(value, itertools.count):
+            found[key] = repr(value)
+        elif isinstance(value, FunctionType) and depth:
+            for i, cell in enumerate(value.__closure__ or ()):
+                note((*key, i), cell.cell_contents, depth - 1)
+        elif isinstance(value, list | tuple | set | deque) and depth and len(value) < 100_000:
             count = (*key, "len")
             found[count] = len(value)
             for i, item in enumerate(value):
                 note((*key, i), item, depth - 1)
+        elif hasattr(value, "__dict__") and depth and not isinstance(value, nn.Module | type):
+            note((*key, "attributes"), vars(value), depth - 1)
 
     for name, module in network.named_modules():
         for attribute, value in vars(module).items():
@@ -536,6 +657,11 @@ def _attributes(network: nn.Module) -> dict[Any, Any]:
                 note((name, attribute), value)
         for attribute, value in module._buffers.items():
             note((name, attribute), value)
+        for kind in type(module).__mro__:
+            if not kind.__module__.startswith(("torch.", "builtins")):
+                for attribute, value in vars(kind).items():
+                    if isinstance(value, int | float | list | dict):
+                        note((name, f"class {attribute}"), value)
     return found
 
 

@@ -11,12 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from surgicalft.reuse import Call, Leaf, written
 
-TUNED, RANDOM, IMAGES = 1, 2, 4  # what a tensor may depend on
+TUNED, RANDOM, IMAGES, MIXED = (
+    1,
+    2,
+    4,
+    8,
+)  # what a tensor may depend on; MIXED: on several images at once
 Place = tuple[int, Leaf | None]  # a storage, and which output of a call the tensor itself is
 
 
@@ -33,6 +39,7 @@ class Operation:
     old: tuple[int, ...]  # of `writes`, what was there before the pass
     name: str = ""
     first: tuple[Tensor, ...] = ()  # the first image's part of what it gave
+    sizes: tuple[int, ...] = ()  # scalars in each tensor that it gave
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Watch(TorchDispatchMode):
         super().__init__()
         self.n = n
         self.log: list[Operation | Enter | Leave] = []
+        self.seen: set[int] = set()  # addresses of all memory that was read
         self.nested: set[Call] = set()
         self._call: Call | None = None
         self._numbers: dict[int, int] = {}
@@ -143,6 +151,7 @@ class Watch(TorchDispatchMode):
         made = [n for n in found if n not in {m for m, _ in reads}]
         old = tuple(n for n, _ in writes if n not in self._made)
         self._made.update(made)
+        self.seen.update(t.untyped_storage().data_ptr() for t in _tensors((args, kwargs)))
         tells = bool(reads) and (not found or _shape_tells(func, args))
         first = tuple(t[:1].clone() for t in given if t.ndim and len(t) == self.n)
         self.log.append(
@@ -156,6 +165,7 @@ class Watch(TorchDispatchMode):
                 old,
                 str(func),
                 first,
+                tuple(t.numel() for t in given),
             )
         )
         return result
@@ -191,6 +201,41 @@ def _alike(one: list[Operation] | None, other: list[Operation] | None, same: Any
     return len(a) == len(b) and all(map(same, a, b))
 
 
+class Reads(TorchFunctionMode):
+    """Notes whether Python reads values by ways that are no operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self.found |= func in (Tensor.tolist, Tensor.numpy, Tensor.__array__)
+        return func(*args, **(kwargs or {}))
+
+
+def mixes_images(one: Watch, other: Watch) -> set[int]:
+    """Storages in `one` whose size does not grow with the number of images as in `other`, a pass of another number.
+
+    Where they depend on images they depend on several. Raises ValueError where the passes are not of the same
+    operations.
+    """
+    operations = [[e for e in watch.log if isinstance(e, Operation)] for watch in (one, other)]
+    if [o.name for o in operations[0]] != [o.name for o in operations[1]]:
+        raise ValueError("another number of images takes other operations")
+    found: set[int] = set()
+    for a, b in zip(*operations, strict=True):
+        if len(a.makes) == len(a.sizes) == len(b.sizes):
+            sizes = zip(a.makes, a.sizes, b.sizes, strict=True)
+            found.update(m for m, x, y in sizes if x * other.n != y * one.n)
+    return found
+
+
 def _tensors(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
@@ -219,8 +264,11 @@ class Findings:
     states: set[int]
 
 
-def facts(watch: Watch, start: Mapping[int, int]) -> Findings:
-    """What depends on what, from storages that depend on something at the `start` (storage -> TUNED, IMAGES)."""
+def facts(watch: Watch, start: Mapping[int, int], mixed: Collection[int] = frozenset()) -> Findings:
+    """What depends on what, from storages that depend on something at the `start` (storage -> TUNED, IMAGES).
+
+    `mixed` are storages that are no rows, one for each image: see `mixes_images`.
+    """
     depends = dict(start)
     found = Findings({}, 0, set())
     for event in watch.log:
@@ -230,16 +278,19 @@ def facts(watch: Watch, start: Mapping[int, int]) -> Findings:
         elif isinstance(event, Leave):
             found.calls[event.call].output = _bits(depends, (n for _, n in event.leaves))
         else:
-            _follow(event, depends, found)
+            _follow(event, depends, found, mixed)
     for call in watch.nested & set(found.calls):
         found.calls[call].faults.add("calls another module")
     return found
 
 
-def _follow(event: Operation, depends: dict[int, int], found: Findings) -> None:
+def _follow(
+    event: Operation, depends: dict[int, int], found: Findings, mixed: Collection[int]
+) -> None:
     bits = _bits(depends, (n for n, _ in event.reads)) | (RANDOM if event.random else 0)
     for n in (*event.makes, *(n for n, _ in event.writes)):
-        depends[n] = depends.get(n, 0) | bits
+        several = MIXED if bits & IMAGES and n in mixed else 0
+        depends[n] = depends.get(n, 0) | bits | several
     found.states.update(event.old)
     if event.call is None:
         found.decides |= bits if event.tells else 0

@@ -41,7 +41,8 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
     Parameters
     ----------
     path: a .safetensors file, a torch file or TorchScript.
-    key: where in the file the weights lie, such as "state_dict"; None if it holds nothing else.
+    key: where in the file the weights lie, such as "state_dict"; None if it holds nothing else, or one dictionary of
+        tensors beside plain values.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(path, "is no regular file")
     content = _content(path)
-    weights = content.get(key) if key else content
+    weights = content.get(key) if key else _only(content)
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(path, f"no weights under {key!r}; it holds {_keys(content)}")
     if not all(isinstance(value, Tensor) for value in weights.values()):
@@ -69,6 +70,15 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
     if not all(isinstance(name, str) for name in weights):
         raise CheckpointError(path, f"holds weights without names: {_keys(weights)}")
     return dict(weights)
+
+
+def _only(content: Any) -> Any:
+    """The one dictionary of tensors in a checkpoint that has no tensors beside it; else the content itself."""
+    if not isinstance(content, dict) or any(isinstance(v, Tensor) for v in content.values()):
+        return content
+    found = [v for v in content.values() if isinstance(v, dict) and v]
+    weights = [v for v in found if all(isinstance(t, Tensor) for t in v.values())]
+    return weights[0] if len(weights) == 1 else content
 
 
 def _keys(content: Mapping[Any, Any]) -> list[str]:

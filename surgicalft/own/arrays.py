@@ -61,7 +61,13 @@ def _items(data: Any, name: str) -> tuple[Tensor, list[Any]]:
     images: list[Tensor] = []
     labels: list[Any] = []
     for i in range(len(data)):
-        item = data[i]
+        try:
+            item = data[i]
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{name} must give (image, label) by index 0..{len(data) - 1}, but {name}[{i}] raises "
+                f"{type(error).__name__}: {error}"
+            ) from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ValueError(f"{name}[{i}] must be (image, label), not {type(item).__name__}")
         images.append(_item(item[0], f"{name}[{i}]"))

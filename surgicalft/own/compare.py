@@ -90,6 +90,8 @@ def which_block(
     what does; RuntimeError, with the first reason, where all tuning fails, changes nothing, or leaves no selection
     with a result for each seed. Single runs that fail are left out; the notes say how many of how many, and why.
     """
+    if train is None:
+        raise ValueError("train must be labelled images, not None")
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     check_device(device)

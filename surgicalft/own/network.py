@@ -15,6 +15,7 @@ from surgicalft.given_network import check_type, copy_network, unwrap
 from surgicalft.models.normalized import IMAGENET, Normalized
 from surgicalft.models.torchvision_blocks import family_of
 from surgicalft.seeds import derive_seed
+from surgicalft.watch import Watch
 
 Scale = tuple[Sequence[float], Sequence[float]]  # mean and std of each channel, of images in [0, 1]
 
@@ -90,11 +91,34 @@ def prepare(
     if classes is not None:
         _replace_head(plain, blocks, classes)
         blocks = Blocks.of(plain, patterns)
+    _check_copy(model, plain, images)
     scale = _scale(model, normalize, images.shape[1])
     module = Normalized(plain, *scale, size).eval()
     outputs, random = _try(module, images)
     name = str(_timm_config(model).get("architecture") or type(model).__name__)
     return OwnNetwork(name, module.to(device), blocks, scale, outputs, random, classes is not None)
+
+
+@torch.no_grad()
+def _check_copy(model: nn.Module, plain: nn.Module, images: Tensor) -> None:
+    """ValueError if the copy computes with tensors of `model`, as a function that holds `self` does."""
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())} - {0}
+    before = [buffer.clone() for buffer in model.buffers()]
+    watch = Watch(len(images))
+    try:
+        with watch:
+            plain(to_float(images, form=ImageForm.of(plain)))
+    except Exception:
+        return  # what does not take the images is told elsewhere
+    finally:
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
+    if watch.seen & own:
+        raise ValueError(
+            f"a copy of {type(model).__name__} computes with tensors of the network itself, so that it cannot be tuned "
+            "apart: does it keep a function that holds `self`, such as a lambda?"
+        )
 
 
 def usual_size(model: nn.Module) -> int | None:
@@ -114,11 +138,18 @@ def _scale(model: nn.Module, given: Scale | None, channels: int) -> Scale:
     if "mean" in config and "std" in config:
         own = [_for_channels(config[name], channels) for name in ("mean", "std")]
         usual = own[0], own[1]
-    mean, std = usual if given is None else given
+    try:
+        mean, std = usual if given is None else given
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"normalize must be (mean, std), two lists, not {given!r}") from error
     if not (len(mean) == len(std) == channels) or min(std) <= 0:
         raise ValueError(
             f"normalize must be {channels} means and {channels} positive deviations, one for each channel of the "
             f"images, not {tuple(mean)} and {tuple(std)}"
+        )
+    if not all(-1 <= m <= 2 for m in mean) or max(std) > 2:
+        raise ValueError(
+            f"normalize must be of images in [0, 1], not of bytes: {tuple(mean)} and {tuple(std)}; divide both by 255"
         )
     return tuple(map(float, mean)), tuple(map(float, std))
 

@@ -116,10 +116,16 @@ def test_other_objects_are_refused_by_name(tmp_path, value):
         read_checkpoint(path, "model")
 
 
-def test_the_key_that_is_missing_is_named(tmp_path):
+def test_weights_that_are_the_only_ones_need_no_key(tmp_path):
     path = tmp_path / "checkpoint.pth"
     torch.save({"state_dict": network().state_dict(), "epoch": 3}, path)
-    with pytest.raises(CheckpointError, match=r"not tensors .*it holds \['state_dict'\], one of"):
+    assert read_checkpoint(path).keys() == network().state_dict().keys()
+
+
+def test_of_several_weights_the_keys_are_named(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": network().state_dict(), "ema": network().state_dict()}, path)
+    with pytest.raises(CheckpointError, match=r"not tensors .*it holds \['ema', 'model'\], one of"):
         read_checkpoint(path)
 
 

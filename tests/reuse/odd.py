@@ -655,6 +655,129 @@ class Argmax(Plain):
         return {"a": r"a\.", "b": r"b\.", "c": r"c\.|table\."}
 
 
+class Then(nn.Module):
+    """A convolution, a rectifier, and something that is done with the batch."""
+
+    def __init__(self, do):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.do = do
+
+    def forward(self, x):
+        return self.do(F.relu(self.conv(x)), x)
+
+
+def edges(x):
+    return (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3))
+
+
+def shifted(h, x):
+    if len(h) % 8:
+        return h
+    v = h.view(len(h) // 8, 8, *h.shape[1:])
+    o = v.clone()
+    o[:, :-1, :4] = v[:, 1:, :4]
+    return o.view_as(h)
+
+
+BATCHES = {
+    "MinusFirst": lambda h, x: h - h[:1],
+    "CumulativeSum": lambda h, x: 0.2 * h.cumsum(0),
+    "PlaceInBatch": lambda h, x: h + 0.01 * torch.arange(len(h))[:, None, None, None],
+    "CentredFromEight": lambda h, x: h - h.mean(0) if len(h) >= 8 else h,
+    "ShiftedByEight": shifted,
+    "GateByLargest": lambda h, x: h * (1 + 5 * F.relu(edges(x).max() - 0.9)),
+    "OverLargest": lambda h, x: h / x.amax(),
+    "DecidesInPython": lambda h, x: h * 3 if max(edges(x).tolist()) > 0.9 else h,
+}
+
+
+def _batch(name, do):
+    def init(self):
+        Plain.__init__(self)
+        self.a = Then(do)
+
+    return type(name, (Plain,), {"__init__": init})
+
+
+BATCHED = [_batch(name, do) for name, do in BATCHES.items()]
+
+
+class OwnGenerator(Plain):
+    """Stochastic depth by a generator of its own, rarely."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = random.Random(3)
+
+    def early(self, x):
+        rare = self.training and self.random.random() < 0.1
+        return super().early(x) * (0 if rare else 1)
+
+
+class Lambda(Plain):
+    """Copies compute with the original's parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.g = nn.Parameter(torch.ones(8, 1, 1))
+        self.act = lambda x: F.relu(x * self.g)
+
+    def early(self, x):
+        return self.act(self.a(x))
+
+    def block_patterns(self):
+        return {"a": r"a\.", "b": r"b\.|g$", "c": r"c\."}
+
+
+class SharedStorage(nn.Module):
+    """Two parameters, one memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(432, 432)
+        self.b = nn.Linear(432, 432)
+        self.c = nn.Linear(432, 4)
+        self.b.weight.data = self.a.weight.data
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x.flatten(1)).relu()).relu())
+
+
+class SameMemoryTwice(Plain):
+    def __init__(self):
+        super().__init__()
+        self.a = Twice()
+        self.c = nn.Linear(288, 4)
+
+    def forward(self, x):
+        h, flat = self.a(x)
+        h.view(len(h), -1).mul_(1 + 20 * F.relu(edges(x) - 0.9)[:, None])
+        return self.c(flat) + 0 * self.b.weight.sum()
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x):
+        h = F.relu(self.conv(x))
+        return h, h.flatten(1)
+
+
+class MicroBatches(Plain):
+    def forward(self, x):
+        return torch.cat([super(MicroBatches, self).forward(part) for part in x.split(8)])
+
+
+class BrighterInEvaluation(Plain):
+    def forward(self, x):
+        if not self.training:
+            x = x * (1 + (x.mean((1, 2, 3), keepdim=True) < 0.1).to(x.dtype))
+        return super().forward(x)
+
+
 YES, NO, ANY = True, False, None
 A, B, C = ("a", NO), ("b", YES), ("c", YES)
 ODD = {
@@ -714,4 +837,11 @@ ODD = {
     CallsForwardDirectly: (A, B, C),
     OtherMethod: (A, B, C),
     Argmax: (A, B, C),
+    **{kind: (A, ("b", ANY), ("c", ANY)) for kind in BATCHED},
+    OwnGenerator: (A, ("b", NO), ("c", NO)),
+    Lambda: (("b", NO), ("c", NO)),
+    SharedStorage: (("b", NO),),
+    SameMemoryTwice: (("c", ANY),),
+    MicroBatches: (A, ("b", NO), ("c", NO)),
+    BrighterInEvaluation: (("b", NO), ("c", NO)),
 }

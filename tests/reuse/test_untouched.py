@@ -16,7 +16,6 @@ SOME = [
     odd.ReboundEma,
     odd.SpectralNorm,
     odd.NormInTraining,
-    odd.Patched,
     odd.View,
 ]
 MEMO = Memo(1e-3, "sgd", augmentations=4)
@@ -90,3 +89,14 @@ def test_which_block_says_where_everything_was_computed():
             assert "The numbers are right" in notes[0]
         reasons = {r.settings["selection"]: r.reuse for r in found.records}
         assert ("answer from memory" in reasons["c"]) == (not told)
+
+
+@pytest.mark.parametrize("make", [odd.Lambda, odd.Patched])
+def test_which_block_refuses_what_cannot_be_copied(make):
+    """A function that holds `self` goes on computing with the network that was given."""
+    model, data = make(), splits(n=16)
+    before = snapshot(model)
+    patterns = None if hasattr(make, "block_patterns") else PATTERNS
+    with pytest.raises(ValueError, match="computes with tensors of the network itself"):
+        which_block(model, data.tune, data.valid, data.test, patterns=patterns, progress=False)
+    assert same_snapshot(before, snapshot(model))
