@@ -821,7 +821,7 @@ ODD = {
     Attention: (A, B, C),
     EncoderLayer: (A, B, C),
     Hooked: (A, ("b", NO), C),
-    Patched: (A, B, C),
+    Patched: (A, ("b", NO), ("c", NO)),
     KeepsActivation: (A, B, C),
     ReadsAttribute: (A, ("b", YES), C),
     ReadsLastBatch: (A, ("b", ANY), ("c", ANY)),
