@@ -18,7 +18,7 @@ from surgicalft.models.normalized import CLIP, Normalized
 from surgicalft.models.rvt import RVT
 
 CLASSES = 4
-LARGEST = 12e6  # parameters
+LARGEST = 50e6  # parameters
 SIDES = (64, 96, 128, 160, 224)
 TORCHVISION = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t", "mnasnet0_5",
