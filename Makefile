@@ -84,6 +84,9 @@ constraints:  ## renew constraints.txt: the newest packages in range, pinned
 	mv $(RENEWED)/constraints.txt constraints.txt
 	rm -rf $(RENEWED)
 
+architectures: $(STAMP)  ## tune a network of every module of timm both ways, from memory and plainly
+	OMP_NUM_THREADS=2 $(BIN) -m pytest tests/reuse -m architectures -n 0 -s -q
+
 browser: $(STAMP)  ## open every page of the report in Chromium, which the system must have
 	$(BIN) -m pip install --quiet "playwright>=1.40"
 	$(BIN) -m pytest tests/site -m browser

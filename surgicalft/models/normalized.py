@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from surgicalft.blocks import Blocks
 from surgicalft.models.resnet_cifar import Normalize
+from surgicalft.models.torchvision_blocks import family_of
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and std, as timm and torchvision
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # as OpenAI
@@ -38,6 +39,21 @@ class Normalized(nn.Module):
         self.size = size
         self.normalize = Normalize(mean, std)
         self.network = network
+
+    @classmethod
+    def of(cls, network: nn.Module, size: int | None = None) -> "Normalized":
+        """With the mean and deviation that the network itself states (timm), or ImageNet's (torchvision).
+
+        Raises ValueError for any other network.
+        """
+        config = getattr(network, "pretrained_cfg", None) or {}
+        if "mean" in config and "std" in config:
+            return cls(network, config["mean"], config["std"], size)
+        if family_of(network):
+            return cls(network, *IMAGENET, size)
+        raise ValueError(
+            f"{type(network).__name__} states no mean and std: give them, Normalized(network, mean, std)"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.normalize(fitted(images, self.size)))

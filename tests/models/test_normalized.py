@@ -71,3 +71,12 @@ def test_a_copy_is_independent():
     nn.init.zeros_(network.network.fc.weight)
     torch.testing.assert_close(copied(images(40)), before)
     assert Blocks.of(copied) == Blocks.of(network)
+
+
+def test_the_scale_that_a_network_states():
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=2)
+    found = Normalized.of(network)
+    assert found.normalize.mean.flatten().tolist() == list(network.pretrained_cfg["mean"])
+    assert found.normalize.std.flatten().tolist() == list(network.pretrained_cfg["std"])
+    with pytest.raises(ValueError, match="Linear states no mean and std"):
+        Normalized.of(nn.Linear(1, 1))
