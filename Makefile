@@ -66,7 +66,7 @@ test: $(STAMP)  ## the fast tests
 	SURGICALFT_PINS=$(PINS) $(PYTEST)
 
 test-all: $(STAMP)  ## the fast and the slow tests
-	SURGICALFT_PINS=$(PINS) $(PYTEST) -m "not benchmark and not browser"
+	SURGICALFT_PINS=$(PINS) $(PYTEST) -m "not benchmark and not browser and not architectures"
 
 # Old releases warn of what their own dependencies have deprecated since: no errors here.
 test-oldest: $(OLDEST_STAMP)  ## the fast tests with the lowest version of every dependency in pyproject.toml
