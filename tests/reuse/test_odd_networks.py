@@ -6,10 +6,11 @@ Single steps are compared bit for bit elsewhere; here everything that comes of a
 import pytest
 import torch
 from both_ways import HOW, compare, same_snapshot, seed_everything, snapshot
-from odd import ODD, PATTERNS
+from odd import ODD, PATTERNS, Plain
 
 from surgicalft.blocks import Blocks
 from surgicalft.finetune import FineTune, fine_tune
+from surgicalft.reuse import Answering, OtherPath
 
 CASES = [(kind, *case) for kind, cases in ODD.items() for case in cases]
 
@@ -64,3 +65,16 @@ EVEN_IN_EVALUATION = (
     "ReadsLastBatch",
     "Counter",
 )
+
+
+def test_evaluation_computes_where_the_network_takes_another_way(monkeypatch):
+    class Moody(Answering):
+        def __call__(self, images, kept=None):
+            if self.plan and not self.network.training:
+                raise OtherPath("another way")
+            return super().__call__(images, kept)
+
+    monkeypatch.setattr("surgicalft.training.Answering", Moody)
+    found = compare(Plain, "c", PATTERNS)
+    assert found.equal, found
+    assert found.reuse == "everything is computed: another way"
